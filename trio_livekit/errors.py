@@ -1,0 +1,177 @@
+"""Every exception this package raises on purpose, on one screen.
+
+One root, shallow, named for what the caller can do about it. Attributes carry the facts; the text is for people.
+This module imports nothing of the package.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConnectError",
+    "ConnectErrorReason",
+    "DecodeError",
+    "FrameTooLarge",
+    "InternalError",
+    "LiveKitError",
+    "ProtocolError",
+    "PublishError",
+    "PublishErrorReason",
+    "PushError",
+    "PushErrorReason",
+    "RoomDisconnected",
+    "SubscribeError",
+    "SubscribeErrorReason",
+    "TransportError",
+]
+
+import enum
+
+
+class LiveKitError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class ProtocolError(LiveKitError):
+    """The peer broke the rules of a protocol."""
+
+
+class DecodeError(ProtocolError):
+    """Bytes from the network do not parse. Raised by every parser, and nothing else is."""
+
+
+class TransportError(LiveKitError):
+    """The peer connection (ICE, DTLS or SCTP) could not be made, or was lost."""
+
+
+class InternalError(LiveKitError):
+    """We broke a rule of our own: please report it. The cause is attached."""
+
+
+class ConnectErrorReason(enum.Enum):
+    """Why a room was never joined, so that a caller can decide whether to try again."""
+
+    INVALID_URL = "invalid_url"
+    NOT_ALLOWED = "not_allowed"  # bad, expired or insufficient token: a retry with the same token fails too
+    ROOM_NOT_FOUND = "room_not_found"
+    INVALID_REQUEST = "invalid_request"
+    UNREACHABLE = "unreachable"  # name, TCP, TLS or websocket: the server was never spoken to
+    SERVER_ERROR = "server_error"  # a 5xx answer; a full room looks like this on servers that do not say more
+    REFUSED = "refused"  # the server's first message was `leave`; see `disconnect_reason`
+    TIMEOUT = "timeout"
+    TRANSPORT = "transport"  # signalling worked, but no peer connection came up
+
+
+class ConnectError(LiveKitError):
+    """The room was never joined.
+
+    Attributes:
+        reason: which kind of refusal, a ``ConnectErrorReason``.
+        status: the HTTP status of a refused websocket upgrade, if there was one.
+        disconnect_reason: the server's ``DisconnectReason`` if it answered with ``leave``.
+    """
+
+    def __init__(
+        self, reason: ConnectErrorReason, message: str, *, status: int | None = None, disconnect_reason: object = None
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.status = status
+        self.disconnect_reason = disconnect_reason
+
+
+class RoomDisconnected(LiveKitError):
+    """The room was joined, and then lost for good.
+
+    Attributes:
+        reason: the ``DisconnectReason`` the server gave, or the nearest one that describes what was seen.
+    """
+
+    def __init__(self, reason: object, message: str | None = None) -> None:
+        super().__init__(message or f"disconnected from the room: {getattr(reason, 'name', reason)}")
+        self.reason = reason
+
+
+class PublishErrorReason(enum.Enum):
+    """Why a data track could not be published, or stopped being published."""
+
+    NOT_ALLOWED = "not_allowed"
+    DUPLICATE_NAME = "duplicate_name"
+    INVALID_NAME = "invalid_name"
+    LIMIT_REACHED = "limit_reached"
+    TIMEOUT = "timeout"
+    DISCONNECTED = "disconnected"
+    UNPUBLISHED = "unpublished"  # the server ended the publication under its block
+    UNKNOWN = "unknown"  # a refusal this version does not know: see `code` and `server_message`
+
+
+class PublishError(LiveKitError):
+    """A data track was refused, or ended by the server while its block was open.
+
+    Attributes:
+        reason: a ``PublishErrorReason``.
+        code: the number of the server's ``RequestResponse.Reason``, if it sent one.
+        server_message: the server's own words, if it sent any.
+    """
+
+    def __init__(
+        self, reason: PublishErrorReason, message: str, *, code: int | None = None, server_message: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = code
+        self.server_message = server_message
+
+
+class PushErrorReason(enum.Enum):
+    """Why a frame was not accepted for sending."""
+
+    QUEUE_FULL = "queue_full"
+    UNPUBLISHED = "unpublished"
+    NOT_CONNECTED = "not_connected"  # the session is reconnecting: the frame was dropped and counted
+    EMPTY = "empty"
+    TOO_LARGE = "too_large"
+
+
+class PushError(LiveKitError):
+    """A frame was not accepted by ``try_push`` or ``send``; the frame is untouched and still the caller's."""
+
+    def __init__(self, reason: PushErrorReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class FrameTooLarge(PushError):
+    """The frame needs more packets than a receiver may accept.
+
+    Attributes:
+        size: bytes in the frame.
+        limit: the most bytes one frame may have, with the extensions this one carries.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            PushErrorReason.TOO_LARGE, f"a frame of {size} bytes is over the {limit} that 128 packets carry"
+        )
+        self.size = size
+        self.limit = limit
+
+
+class SubscribeErrorReason(enum.Enum):
+    """Why a subscription could not be established."""
+
+    UNPUBLISHED = "unpublished"
+    TIMEOUT = "timeout"  # also what a missing permission looks like: the server never says no
+    DISCONNECTED = "disconnected"
+    ENCRYPTED = "encrypted"  # the track is encrypted in a way this room cannot decrypt
+
+
+class SubscribeError(LiveKitError):
+    """A subscription could not be established.
+
+    Attributes:
+        reason: a ``SubscribeErrorReason``.
+    """
+
+    def __init__(self, reason: SubscribeErrorReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

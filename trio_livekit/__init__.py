@@ -1,0 +1,1 @@
+"""LiveKit for trio: rooms and data tracks as structured concurrency, in pure Python."""

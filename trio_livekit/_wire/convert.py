@@ -1,0 +1,161 @@
+"""What travels inside signalling messages: protobuf <-> our dataclasses, both ways."""
+
+from __future__ import annotations
+
+__all__ = [
+    "client_info_from_pb",
+    "client_info_to_pb",
+    "data_track_from_pb",
+    "data_track_to_pb",
+    "enum_to_pb",
+    "ice_server_from_pb",
+    "ice_server_to_pb",
+    "participant_from_pb",
+    "participant_to_pb",
+    "room_from_pb",
+    "room_to_pb",
+]
+
+from typing import TYPE_CHECKING, cast
+
+from livekit.protocol import models, rtc
+
+from .._sansio.signal.messages import (
+    ClientInfo,
+    DataTrackInfo,
+    DisconnectReason,
+    EncryptionType,
+    IceServer,
+    ParticipantInfo,
+    ParticipantKind,
+    ParticipantState,
+    Permission,
+    RoomInfo,
+)
+
+if TYPE_CHECKING:
+    from enum import IntEnum
+    from typing import Any
+
+
+def enum_to_pb(value: IntEnum) -> Any:
+    """The number of an enumeration, in the type that no stub agrees on; unknown numbers pass through."""
+    return int(value)
+
+
+def data_track_from_pb(pb: Any) -> DataTrackInfo:
+    return DataTrackInfo(pb.pub_handle, pb.sid, pb.name, EncryptionType(pb.encryption))
+
+
+def data_track_to_pb(info: DataTrackInfo) -> Any:
+    return models.DataTrackInfo(
+        pub_handle=info.pub_handle, sid=info.sid, name=info.name, encryption=enum_to_pb(info.encryption)
+    )
+
+
+def _permission_from_pb(pb: Any) -> Permission:
+    return Permission(
+        can_subscribe=pb.can_subscribe,
+        can_publish=pb.can_publish,
+        can_publish_data=pb.can_publish_data,
+        can_update_metadata=pb.can_update_metadata,
+        hidden=pb.hidden,
+    )
+
+
+def _permission_to_pb(permission: Permission) -> Any:
+    return models.ParticipantPermission(
+        can_subscribe=permission.can_subscribe,
+        can_publish=permission.can_publish,
+        can_publish_data=permission.can_publish_data,
+        can_update_metadata=permission.can_update_metadata,
+        hidden=permission.hidden,
+    )
+
+
+def participant_from_pb(pb: Any) -> ParticipantInfo:
+    return ParticipantInfo(
+        sid=pb.sid,
+        identity=pb.identity,
+        name=pb.name,
+        state=ParticipantState(pb.state),
+        metadata=pb.metadata,
+        attributes=dict(pb.attributes),
+        version=pb.version,
+        permission=_permission_from_pb(pb.permission) if pb.HasField("permission") else None,
+        kind=ParticipantKind(pb.kind),
+        is_publisher=pb.is_publisher,
+        joined_at_ms=pb.joined_at_ms or pb.joined_at * 1000,
+        disconnect_reason=DisconnectReason(pb.disconnect_reason),
+        client_protocol=pb.client_protocol,
+        data_tracks=tuple(data_track_from_pb(track) for track in pb.data_tracks),
+    )
+
+
+def participant_to_pb(info: ParticipantInfo) -> Any:
+    return models.ParticipantInfo(
+        sid=info.sid,
+        identity=info.identity,
+        name=info.name,
+        state=enum_to_pb(info.state),
+        metadata=info.metadata,
+        attributes=info.attributes,
+        version=info.version,
+        permission=None if info.permission is None else _permission_to_pb(info.permission),
+        kind=enum_to_pb(info.kind),
+        is_publisher=info.is_publisher,
+        joined_at=info.joined_at_ms // 1000,
+        joined_at_ms=info.joined_at_ms,
+        disconnect_reason=enum_to_pb(info.disconnect_reason),
+        client_protocol=info.client_protocol,
+        data_tracks=[data_track_to_pb(track) for track in info.data_tracks],
+    )
+
+
+def room_from_pb(pb: Any) -> RoomInfo:
+    return RoomInfo(
+        sid=pb.sid,
+        name=pb.name,
+        metadata=pb.metadata,
+        num_participants=pb.num_participants,
+        num_publishers=pb.num_publishers,
+        max_participants=pb.max_participants,
+        active_recording=pb.active_recording,
+        creation_time_ms=pb.creation_time_ms or pb.creation_time * 1000,
+    )
+
+
+def room_to_pb(room: RoomInfo) -> Any:
+    return models.Room(
+        sid=room.sid,
+        name=room.name,
+        metadata=room.metadata,
+        num_participants=room.num_participants,
+        num_publishers=room.num_publishers,
+        max_participants=room.max_participants,
+        active_recording=room.active_recording,
+        creation_time=room.creation_time_ms // 1000,
+        creation_time_ms=room.creation_time_ms,
+    )
+
+
+def ice_server_from_pb(pb: Any) -> IceServer:
+    return IceServer(tuple(pb.urls), pb.username, pb.credential)
+
+
+def ice_server_to_pb(server: IceServer) -> Any:
+    return rtc.ICEServer(urls=server.urls, username=server.username, credential=server.credential)
+
+
+def client_info_from_pb(pb: Any) -> ClientInfo:
+    return ClientInfo(pb.sdk, pb.version, pb.protocol, pb.client_protocol, pb.os)
+
+
+def client_info_to_pb(info: ClientInfo) -> Any:
+    return models.ClientInfo(
+        sdk=cast("Any", info.sdk),
+        version=info.version,
+        protocol=info.protocol,
+        client_protocol=info.client_protocol,
+        os=info.os,
+    )

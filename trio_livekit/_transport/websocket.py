@@ -1,0 +1,182 @@
+"""A thin wrapper over trio-websocket, the only module that imports it.
+
+It adds what that library leaves open: errors of one kind, a bound on every close, and the status and body of a refused
+upgrade. Messages are whole and binary; compression is never offered.
+"""
+
+from __future__ import annotations
+
+__all__ = ["UpgradeRefused", "Websocket", "WebsocketClosed", "connect_websocket"]
+
+import logging
+import ssl
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
+
+import trio
+
+from ..errors import LiveKitError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from trio_websocket import WebSocketConnection
+
+logger = logging.getLogger(__name__)
+
+MAX_MESSAGE_BYTES = 4 << 20
+"""The largest message accepted: the participants of a big room arrive in one."""
+
+CLOSE_TIMEOUT_S = 0.5
+"""How long the closing handshake may take before the TCP connection is simply closed."""
+
+_QUEUE_MESSAGES = 256
+_MAX_REFUSAL_BYTES = 4096
+
+
+class WebsocketClosed(LiveKitError):
+    """The websocket is closed. ``code`` is the close code, 1006 where the connection just broke."""
+
+    def __init__(self, code: int, text: str = "") -> None:
+        super().__init__(f"websocket closed with code {code}" + (f": {text}" if text else ""))
+        self.code = code
+
+
+class UpgradeRefused(LiveKitError):
+    """The server answered the upgrade with an HTTP status other than 101. ``body`` is cut, and may hold secrets."""
+
+    def __init__(self, status: int, body: str) -> None:
+        super().__init__(f"websocket upgrade refused with status {status}")
+        self.status = status
+        self.body = body
+
+
+class Websocket:
+    """One open websocket carrying binary messages."""
+
+    def __init__(self, connection: WebSocketConnection) -> None:
+        self._connection = connection
+
+    async def send(self, message: bytes) -> None:
+        """Send one binary message. Raises ``WebsocketClosed``."""
+        from trio_websocket import ConnectionClosed
+
+        try:
+            await self._connection.send_message(message)
+        except ConnectionClosed as exc:
+            raise _closed(exc) from None
+
+    async def receive(self) -> bytes:
+        """The next message; text is returned as its UTF-8 bytes. Raises ``WebsocketClosed``."""
+        from trio_websocket import ConnectionClosed
+
+        try:
+            message = await self._connection.get_message()
+        except ConnectionClosed as exc:
+            raise _closed(exc) from None
+        return message if isinstance(message, bytes) else message.encode()
+
+    async def aclose(self) -> None:
+        """Close with the closing handshake if it is quick, and without it otherwise. Bounded, also when cancelled."""
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+            await self._connection.aclose()
+
+
+def _closed(exc: Exception) -> WebsocketClosed:
+    reason = getattr(exc, "reason", None)
+    return WebsocketClosed(getattr(reason, "code", None) or 1006, getattr(reason, "reason", None) or "")
+
+
+class _Reader:
+    """Stands where trio-websocket wants a nursery, so that its reader task cannot fail the nursery it lives in.
+
+    The library starts one task, and reports a refused or broken handshake by raising in it, while whoever waits for the
+    handshake waits on. Here the wait is cancelled instead, and the reason kept.
+    """
+
+    def __init__(self, nursery: trio.Nursery, name: str) -> None:
+        self._nursery = nursery
+        self._name = name
+        self.handshake = trio.CancelScope()
+        self.failure: Exception | None = None
+
+    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._run, reader, name=self._name)
+
+    async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await reader()
+        except Exception as exc:  # whatever a hostile server provokes ends this websocket, not the room
+            logger.debug("%s ended: %s", self._name, type(exc).__name__)
+            self.failure = exc
+        finally:
+            self.handshake.cancel("the websocket reader ended")
+
+
+def _refusal(failure: Exception | None) -> LiveKitError:
+    from trio_websocket import ConnectionRejected
+
+    if isinstance(failure, ConnectionRejected):
+        body = (failure.body or b"")[:_MAX_REFUSAL_BYTES].decode("utf-8", "replace")
+        return UpgradeRefused(failure.status_code, body)
+    return WebsocketClosed(1006, "the server hung up during the handshake")
+
+
+async def _connect_stream(
+    host: str, port: int, context: ssl.SSLContext | None
+) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    stream = await trio.open_tcp_stream(host, port)
+    if context is None:
+        return stream
+    tls = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    try:
+        await tls.do_handshake()
+    except trio.BrokenResourceError as exc:
+        await trio.aclose_forcefully(tls)
+        raise OSError(f"TLS handshake failed: {exc.__cause__ or exc}") from exc
+    except BaseException:
+        await trio.aclose_forcefully(tls)
+        raise
+    return tls
+
+
+async def connect_websocket(
+    nursery: trio.Nursery,
+    url: str,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    ssl_context: ssl.SSLContext | None = None,
+) -> Websocket:
+    """Connect to ``url`` (ws or wss). One task of the websocket lives in ``nursery`` until ``aclose``.
+
+    Raises ``UpgradeRefused`` when the server answers with something else than 101, ``WebsocketClosed`` when it hangs up
+    first, and ``OSError`` (also for TLS) when it cannot be reached. The caller bounds the time; cancelling leaves nothing.
+    """
+    from trio_websocket import wrap_client_stream
+
+    parts = urlsplit(url)
+    secure = parts.scheme == "wss"
+    host = parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    context = (ssl_context or ssl.create_default_context()) if secure else None
+    stream = await _connect_stream(host, port, context)
+    reader = _Reader(nursery, f"websocket to {host}:{port}")
+    connection: WebSocketConnection | None = None
+    try:
+        with reader.handshake:
+            connection = await wrap_client_stream(
+                cast("trio.Nursery", reader),
+                stream,
+                parts.netloc.rpartition("@")[2],
+                resource,
+                extra_headers=[(name.encode(), value.encode()) for name, value in headers],
+                message_queue_size=_QUEUE_MESSAGES,
+                max_message_size=MAX_MESSAGE_BYTES,
+            )
+    finally:
+        if connection is None:
+            await trio.aclose_forcefully(stream)  # which also ends the reader
+    if connection is None:
+        raise _refusal(reader.failure)
+    return Websocket(connection)

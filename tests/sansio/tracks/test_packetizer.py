@@ -1,0 +1,140 @@
+"""Frames into packets: every vector, limits, and that refused frames leave no trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.sansio.tracks.vectors import MARKERS, VECTORS
+from trio_livekit._sansio.tracks.clock import MediaClock
+from trio_livekit._sansio.tracks.packet import EncryptionInfo, decode
+from trio_livekit._sansio.tracks.packetizer import MAX_PACKETS_PER_FRAME, MTU, Packetizer
+from trio_livekit.errors import FrameTooLarge, PushError, PushErrorReason
+
+INFO = EncryptionInfo(3, b"0123456789ab")
+
+
+def packetizer(mtu: int = MTU, **kwargs: int) -> Packetizer:
+    return Packetizer(7, MediaClock(1000, 0.0), mtu=mtu, **kwargs)
+
+
+def pattern(size: int) -> bytes:
+    return (bytes(range(251)) * (size // 251 + 1))[:size]
+
+
+@pytest.mark.parametrize("case", VECTORS["packetizer"], ids=lambda case: f"{case['payload_len']}@{case['mtu']}")
+def test_vector(case: dict[str, Any]) -> None:
+    payload = pattern(case["payload_len"])
+    extensions = {
+        "user_timestamp": 5 if case["user_timestamp"] else None,
+        "encryption": INFO if case["e2ee"] else None,
+    }
+    if case.get("error") == "MtuTooShort":
+        with pytest.raises(ValueError, match="MTU"):
+            packetizer(case["mtu"]).packetize(payload, 1.0, **extensions)
+        return
+    core = packetizer(case["mtu"], first_sequence=case["first_sequence"], first_frame_number=case["frame_number"])
+    if case["packet_count"] == 0:
+        with pytest.raises(PushError) as empty:
+            core.packetize(payload, 1.0, **extensions)
+        assert empty.value.reason is PushErrorReason.EMPTY
+        return
+    if case["packet_count"] > MAX_PACKETS_PER_FRAME:
+        # The references send it, and every receiver drops it.
+        with pytest.raises(FrameTooLarge) as too_large:
+            core.packetize(payload, 1.0, **extensions)
+        assert too_large.value.limit == VECTORS["constants"]["max_frame_no_ext"]
+        return
+    messages = core.packetize(payload, 1.0, **extensions)
+    assert len(messages) == case["packet_count"]
+    expected = case["packets"]
+    if "..." in expected:
+        gap = expected.index("...")
+        messages = messages[:gap] + messages[gap + 1 - len(expected) :]
+        expected = expected[:gap] + expected[gap + 1 :]
+    for entry, message in zip(expected, messages, strict=True):
+        packet = decode(message)
+        assert packet.marker == MARKERS[entry["marker"]]
+        assert (packet.sequence, packet.frame_number) == (entry["sequence"], entry["frame"])
+        assert (len(packet.payload), len(message)) == (entry["payload_len"], entry["total_len"])
+        assert packet.payload == payload[entry["offset"] :][: entry["payload_len"]]
+        assert len(message) - len(packet.payload) == case["header_len"]
+
+
+def test_constants_of_the_vectors() -> None:
+    constants = VECTORS["constants"]
+    assert constants["mtu"] == MTU
+    assert constants["max_packets_per_frame"] == MAX_PACKETS_PER_FRAME
+
+
+@given(
+    payload=st.binary(min_size=1, max_size=600),
+    mtu=st.integers(45, 100),
+    timestamp=st.none() | st.integers(0, 2**64 - 1),
+    encrypted=st.booleans(),
+    sequence=st.integers(0, 0xFFFF),
+    number=st.integers(0, 0xFFFF),
+)
+def test_packets_hold_the_frame_in_order(
+    payload: bytes, mtu: int, timestamp: int | None, encrypted: bool, sequence: int, number: int
+) -> None:
+    core = packetizer(mtu, first_sequence=sequence, first_frame_number=number)
+    try:
+        messages = core.packetize(payload, 2.0, timestamp, INFO if encrypted else None)
+    except FrameTooLarge as error:
+        assert len(payload) > error.limit  # noqa: PT017
+        return
+    packets = [decode(message) for message in messages]
+    assert b"".join(packet.payload for packet in packets) == payload
+    assert all(len(message) == mtu for message in messages[:-1])
+    assert [packet.sequence for packet in packets] == [(sequence + i) % 65536 for i in range(len(packets))]
+    for packet in packets:
+        assert packet.frame_number == number
+        assert packet.timestamp == packets[0].timestamp
+        assert packet.user_timestamp == timestamp
+        assert packet.encryption == (INFO if encrypted else None)
+        assert packet.handle == 7
+
+
+def test_numbers_run_on_from_frame_to_frame_and_wrap() -> None:
+    core = packetizer(20, first_sequence=0xFFFE, first_frame_number=0xFFFF)
+    packets = [decode(message) for size in (8, 9, 1) for message in core.packetize(bytes(size), 0.0)]
+    assert [(packet.sequence, packet.frame_number) for packet in packets] == [
+        (0xFFFE, 0xFFFF),
+        (0xFFFF, 0),
+        (0, 0),
+        (1, 1),
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 128 * 8 + 1])
+def test_a_refused_frame_leaves_no_trace(size: int) -> None:
+    core = packetizer(20)
+    with pytest.raises(PushError):
+        core.packetize(bytes(size), 0.0)
+    packet = decode(core.packetize(b"x", 0.0)[0])
+    assert (packet.sequence, packet.frame_number) == (0, 0)
+
+
+def test_frame_of_300_bytes_in_packets_of_100() -> None:
+    messages = packetizer(100).packetize(bytes(300), 0.0)
+    assert [len(message) - 12 for message in messages] == [88, 88, 88, 36]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("size", [5, 50])
+def test_takes_any_buffer_and_keeps_its_own_copy(kind: Any, size: int) -> None:
+    source = kind(pattern(size))
+    messages = packetizer(30).packetize(source, 0.0)
+    if kind is bytearray:
+        source[:] = bytes(size)
+    assert all(type(message) is bytes for message in messages)
+    assert b"".join(decode(message).payload for message in messages) == pattern(size)
+
+
+def test_timestamp_advances_with_now() -> None:
+    core = packetizer()
+    assert [decode(core.packetize(b"x", now)[0]).timestamp for now in (0.0, 1.0, 0.5)] == [1000, 91_000, 91_000]

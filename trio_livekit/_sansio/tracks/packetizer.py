@@ -1,0 +1,107 @@
+"""Frames of one track into packets, as the receivers in the field expect to find them."""
+
+from __future__ import annotations
+
+__all__ = ["MAX_PACKETS_PER_FRAME", "MTU", "Packetizer"]
+
+import struct
+from typing import TYPE_CHECKING
+
+from trio_livekit._sansio.serial import MASK16
+from trio_livekit._sansio.tracks.packet import (
+    BASE_HEADER_BYTES,
+    FINAL,
+    INTER,
+    SINGLE,
+    START,
+    EncryptionInfo,
+    encode_extensions,
+)
+from trio_livekit.errors import FrameTooLarge, PushError, PushErrorReason
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.tracks.clock import MediaClock
+
+MTU = 16_000
+"""Bytes of a message, header included: what the other SDKs use, just under the 16 KiB that any data channel carries."""
+
+MAX_PACKETS_PER_FRAME = 128
+"""Packets a receiver keeps of one frame before it gives the frame up (Rust and JS SDKs)."""
+
+_X = 0x04
+_HEADER = struct.Struct("!BBHHHI")
+_HEAD = struct.Struct("!BBHH")  # what differs from packet to packet of a frame
+_TAIL = struct.Struct("!HI")  # what does not
+
+_pack_header = _HEADER.pack
+
+
+class Packetizer:
+    """Numbers and cuts the frames of one track.
+
+    Sequence and frame numbers run on for as long as the track lives, also through a republication.
+    """
+
+    __slots__ = ("_clock", "_frame_number", "_handle", "_mtu", "_sequence")
+
+    def __init__(
+        self, handle: int, clock: MediaClock, *, mtu: int = MTU, first_sequence: int = 0, first_frame_number: int = 0
+    ) -> None:
+        if mtu <= BASE_HEADER_BYTES:
+            raise ValueError(f"an MTU of {mtu} bytes leaves no room for payload")
+        self._handle = handle
+        self._clock = clock
+        self._mtu = mtu
+        self._sequence = first_sequence
+        self._frame_number = first_frame_number
+
+    def packetize(
+        self,
+        payload: bytes | bytearray | memoryview,
+        now: float,
+        user_timestamp: int | None = None,
+        encryption: EncryptionInfo | None = None,
+    ) -> list[bytes]:
+        """The packets of one frame, in the order to send them. ``payload`` is copied; it must be a buffer of bytes.
+
+        Raises:
+            FrameTooLarge: it would take more packets than a receiver keeps.
+            PushError: it is empty, and no receiver would ever see it (``PushErrorReason.EMPTY``).
+            ValueError: the MTU has no room for payload beside these extensions.
+
+        After any of them the frame is as if it had never been pushed.
+        """
+        size = len(payload)
+        if user_timestamp is None and encryption is None and 0 < size <= self._mtu - BASE_HEADER_BYTES:
+            sequence = self._sequence
+            frame_number = self._frame_number
+            self._sequence = (sequence + 1) & MASK16
+            self._frame_number = (frame_number + 1) & MASK16
+            return [_pack_header(SINGLE, 0, self._handle, sequence, frame_number, self._clock.at(now)) + payload]
+        return self._cut(payload, size, now, encode_extensions(user_timestamp, encryption))
+
+    def _cut(self, payload: bytes | bytearray | memoryview, size: int, now: float, extensions: bytes) -> list[bytes]:
+        """Any frame, of any number of packets."""
+        if not size:
+            raise PushError(PushErrorReason.EMPTY, "an empty frame is never delivered")
+        capacity = self._mtu - BASE_HEADER_BYTES - len(extensions)
+        if capacity <= 0:
+            raise ValueError(f"an MTU of {self._mtu} bytes leaves no room for payload beside the extensions")
+        if size > capacity * MAX_PACKETS_PER_FRAME:
+            raise FrameTooLarge(size, capacity * MAX_PACKETS_PER_FRAME)
+        handle = self._handle
+        sequence = self._sequence
+        x = _X if extensions else 0
+        tail = _TAIL.pack(self._frame_number, self._clock.at(now)) + extensions
+        pack_head = _HEAD.pack
+        view = memoryview(payload)
+        packets = []
+        last = size - capacity
+        for offset in range(0, size, capacity):
+            marker = (INTER if offset else START) | (FINAL if offset >= last else INTER) | x
+            head = pack_head(marker, 0, handle, sequence)
+            packets.append(b"".join((head, tail, view[offset : offset + capacity])))
+            sequence = (sequence + 1) & MASK16
+        self._sequence = sequence
+        self._frame_number = (self._frame_number + 1) & MASK16
+        return packets

@@ -1,0 +1,49 @@
+"""What must be as it was when a test is over: open files, and the tasks of a trio run."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from typing import TYPE_CHECKING
+
+import trio
+import trio.testing
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+
+def open_files() -> dict[int, str]:
+    """The open file descriptors of this process with what they lead to; empty where there is no /proc."""
+    found: dict[int, str] = {}
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):  # the descriptor that read the directory
+                found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+@contextlib.contextmanager
+def no_files_left_open() -> Iterator[None]:
+    """Fail if the block leaves a file, socket or pipe open that was not open before."""
+    before = open_files()
+    yield
+    gc.collect()
+    left = {number: target for number, target in open_files().items() if before.get(number) != target}
+    assert not left, f"left open: {left}"
+
+
+@contextlib.asynccontextmanager
+async def nothing_left_behind() -> AsyncIterator[None]:
+    """Fail if the block leaves a task running or a file open. For use inside of an async test.
+
+    Give other tasks of the test's own nursery nothing to do meanwhile: they are counted too.
+    """
+    await trio.testing.wait_all_tasks_blocked()
+    tasks = trio.lowlevel.current_statistics().tasks_living
+    with no_files_left_open():
+        yield
+        await trio.testing.wait_all_tasks_blocked()
+    left = trio.lowlevel.current_statistics().tasks_living - tasks
+    assert left <= 0, f"{left} tasks left running"

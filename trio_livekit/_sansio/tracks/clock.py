@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["RATE_HZ", "MediaClock"]
 
-from trio_livekit._sansio.serial import MASK32
+from ..serial import MASK32
 
 RATE_HZ = 90_000
 

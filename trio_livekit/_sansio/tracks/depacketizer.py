@@ -13,9 +13,9 @@ import enum
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trio_livekit._sansio.serial import MASK16
-from trio_livekit._sansio.tracks.packet import FINAL, SINGLE, START, EncryptionInfo, Packet
-from trio_livekit._sansio.tracks.packetizer import MAX_PACKETS_PER_FRAME
+from ..serial import MASK16
+from .packet import FINAL, SINGLE, START, EncryptionInfo, Packet
+from .packetizer import MAX_PACKETS_PER_FRAME
 
 MAX_PARTIAL_FRAMES = 8
 """Frames in progress at once. Others take 1, which loses whole frames as soon as two of them overlap on the way."""

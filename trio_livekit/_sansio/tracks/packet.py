@@ -52,7 +52,7 @@ import enum
 import struct
 from typing import NamedTuple
 
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
 
 BASE_HEADER_BYTES = 12
 

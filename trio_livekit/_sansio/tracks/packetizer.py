@@ -7,8 +7,9 @@ __all__ = ["MAX_PACKETS_PER_FRAME", "MTU", "Packetizer"]
 import struct
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.serial import MASK16
-from trio_livekit._sansio.tracks.packet import (
+from ...errors import FrameTooLarge, PushError, PushErrorReason
+from ..serial import MASK16
+from .packet import (
     BASE_HEADER_BYTES,
     FINAL,
     INTER,
@@ -17,10 +18,9 @@ from trio_livekit._sansio.tracks.packet import (
     EncryptionInfo,
     encode_extensions,
 )
-from trio_livekit.errors import FrameTooLarge, PushError, PushErrorReason
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.tracks.clock import MediaClock
+    from .clock import MediaClock
 
 MTU = 16_000
 """Bytes of a message, header included: what the other SDKs use, just under the 16 KiB that any data channel carries."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .support import leaks, livekit
+from .support import leaks, livekit, peers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
 
@@ -52,3 +55,37 @@ def no_leaks() -> Iterator[None]:
     """Fail the test if it leaves a file, socket or pipe open. Ask for it first, so that it is left last."""
     with leaks.no_files_left_open():
         yield
+
+
+@pytest.fixture(scope="session")
+def pion_binary() -> Path:
+    """The pion peer, built once and kept in the cache; skips where it cannot be built."""
+    try:
+        return peers.build_pion()
+    except peers.Unavailable as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+def pion_peer(pion_binary: Path, tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[peers.Peer]]:
+    """Start pion peers: ``async with pion_peer("-role", "active") as peer: answer = await peer.answer(offer)``."""
+    return _peer_starter([str(pion_binary)], tmp_path, "pion")
+
+
+@pytest.fixture
+def aiortc_peer(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[peers.Peer]]:
+    """Start aiortc peers: ``async with aiortc_peer("-offer") as peer: offer = await peer.offer()``."""
+    if importlib.util.find_spec("aiortc") is None:
+        pytest.skip("aiortc is not installed")
+    return _peer_starter(peers.AIORTC_COMMAND, tmp_path, "aiortc")
+
+
+def _peer_starter(
+    command: Sequence[str], directory: Path, name: str
+) -> Callable[..., AbstractAsyncContextManager[peers.Peer]]:
+    numbers = itertools.count(1)
+
+    def start(*arguments: str) -> AbstractAsyncContextManager[peers.Peer]:
+        return peers.open_peer([*command, *arguments], directory / f"{name}-{next(numbers)}.log")
+
+    return start

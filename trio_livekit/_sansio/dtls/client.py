@@ -1,0 +1,258 @@
+"""The client's side of the handshake (RFC 6347 section 4.2, RFC 8422 section 2).
+
+-> ClientHello                                                        flight 1
+<- HelloVerifyRequest                                                 (flight 2, if the server wants it)
+-> ClientHello with the cookie                                        (flight 3)
+<- ServerHello Certificate ServerKeyExchange CertificateRequest ServerHelloDone          flight 4
+-> Certificate ClientKeyExchange CertificateVerify [ChangeCipherSpec] Finished           flight 5
+<- [ChangeCipherSpec] Finished                                                           flight 6
+"""
+
+from __future__ import annotations
+
+__all__ = ["ClientHandshake"]
+
+import hmac
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from .alerts import Alert, HandshakeError
+from .certificate import load_public_key
+from .flight import Flight, FlightBuilder, FlightItem
+from .handshake import (
+    CERTIFICATE,
+    CERTIFICATE_REQUEST,
+    CERTIFICATE_VERIFY,
+    CLIENT_HELLO,
+    CLIENT_KEY_EXCHANGE,
+    FINISHED,
+    SERVER_HELLO,
+    SERVER_HELLO_DONE,
+    SERVER_KEY_EXCHANGE,
+    Message,
+    ServerKeyExchange,
+    decode_certificate,
+    decode_certificate_request,
+    decode_empty,
+    encode_certificate,
+    encode_certificate_verify,
+    encode_client_key_exchange,
+    transcript_of,
+)
+from .hello import (
+    EXTENDED_MASTER_SECRET,
+    RENEGOTIATION_INFO,
+    USE_SRTP,
+    ClientHello,
+    ServerHello,
+    client_extensions,
+    decode_hello_verify,
+    decode_renegotiation_info,
+    decode_use_srtp,
+)
+from .key_exchange import KeyShare
+from .keys import Agreement
+from .record import DTLS_1_2
+from .roles import Setup, Step, collect
+from .signatures import sign, signature_scheme, verify
+from .suites import SUITES, Authentication
+
+MAX_HELLOS = 4  # the first, and three more for as many HelloVerifyRequests
+
+SERVER_FLIGHT_ORDER: dict[int | None, tuple[int, ...]] = {
+    None: (SERVER_HELLO,),
+    SERVER_HELLO: (CERTIFICATE,),
+    CERTIFICATE: (SERVER_KEY_EXCHANGE,),
+    SERVER_KEY_EXCHANGE: (CERTIFICATE_REQUEST, SERVER_HELLO_DONE),
+    CERTIFICATE_REQUEST: (SERVER_HELLO_DONE,),
+}
+
+
+@dataclass(slots=True)
+class AwaitServerFlight:
+    """A hello was sent; flight 4 is being collected."""
+
+    collected: list[Message] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitServerFinished:
+    """Flight 5 was sent."""
+
+    verify_data: bytes = field(repr=False)
+    sequence: int
+    srtp_profile: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing more is expected."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChoice:
+    """What the ServerHello settled."""
+
+    agreement: Agreement
+    srtp_profile: int | None
+
+
+class ClientHandshake:
+    """Flights 1, 3 and 5. Implements ``roles.Handshake``."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._random = setup.random_bytes(32)
+        self._hellos: list[Message] = []  # by message number
+        self._cookie = b""
+        self._state: AwaitServerFlight | AwaitServerFinished | Done = AwaitServerFlight()
+
+    @property
+    def hello_type(self) -> int | None:
+        match self._state:
+            case AwaitServerFlight(collected=[]):
+                return SERVER_HELLO
+        return None
+
+    @property
+    def awaits(self) -> str:
+        match self._state:
+            case AwaitServerFlight():
+                return "the server's answer to ClientHello"
+            case AwaitServerFinished():
+                return "the server's Finished"
+        return "nothing"
+
+    def start(self) -> Step:
+        """Flight 1."""
+        return Step(flight=self._hello_flight())
+
+    def on_hello_verify(self, message: Message) -> Step | None:
+        """Repeat the hello with the server's cookie, the same in all else (RFC 6347 section 4.2.1)."""
+        cookie = decode_hello_verify(message.body)
+        if self.hello_type is None or cookie == self._cookie or len(self._hellos) >= MAX_HELLOS:
+            return None
+        self._cookie = cookie
+        return Step(flight=self._hello_flight())
+
+    def on_message(self, message: Message) -> Step | None:
+        match self._state:
+            case AwaitServerFlight(collected):
+                collect(collected, message, SERVER_FLIGHT_ORDER)
+                return self._on_server_flight(collected) if message.type == SERVER_HELLO_DONE else None
+            case AwaitServerFinished() as state:
+                return self._on_server_finished(message, state)
+        return None
+
+    def forget_flight(self) -> int:
+        match self._state:
+            case AwaitServerFlight():
+                self._state = AwaitServerFlight()
+                return 0
+            case AwaitServerFinished(sequence=sequence):
+                return sequence
+        return 0
+
+    def _hello_flight(self) -> Flight:
+        config = self._setup.config
+        hello = ClientHello(
+            version=DTLS_1_2,
+            random=self._random,
+            session_id=b"",
+            cookie=self._cookie,
+            cipher_suites=list(config.cipher_suites),
+            compression_methods=b"\x00",
+            extensions=client_extensions(config),
+        )
+        message = Message(CLIENT_HELLO, len(self._hellos), hello.encode())
+        self._hellos.append(message)
+        return Flight((FlightItem.handshake(message),), answers=None, timed=True)
+
+    def _on_server_flight(self, flight: list[Message]) -> Step:
+        # The server numbers its hello like the ClientHello it answers: after HelloVerifyRequests, the last one. Looking
+        # it up, rather than taking the last, keeps a forged HelloVerifyRequest from spoiling the transcript.
+        hello = self._hellos[min(flight[0].sequence, len(self._hellos) - 1)]
+        choice = self._check_server_hello(ServerHello.decode(flight[0].body))
+        exchange = ServerKeyExchange.decode(flight[2].body)
+        der = self._check_server_key(flight[1].body, exchange, choice)
+        decode_empty(flight[-1].body)
+        authenticate = flight[3].type == CERTIFICATE_REQUEST and self._can_sign(flight[3].body)
+        share = KeyShare.generate(exchange.group, self._setup.random_bytes)
+        premaster = share.agree(exchange.public)
+        # The server has proved to own its certificate and to have seen our random: from here on errors are its own.
+        self._setup.identity.present(der)
+
+        builder = FlightBuilder(transcript_of((hello, *flight)), hello.sequence + 1)
+        if authenticate:
+            builder.add(CERTIFICATE, encode_certificate(self._setup.certificate.der))
+        builder.add(CLIENT_KEY_EXCHANGE, encode_client_key_exchange(share.public))
+        master = choice.agreement.master_secret(premaster, builder.transcript)
+        if authenticate:
+            key = self._setup.certificate.private_key
+            signature = sign(key, builder.transcript)
+            builder.add(CERTIFICATE_VERIFY, encode_certificate_verify(signature_scheme(key), signature))
+        builder.change_cipher_spec()
+        builder.add(FINISHED, master.client_verify_data(builder.transcript), epoch=1)
+        self._state = AwaitServerFinished(
+            master.server_verify_data(builder.transcript), flight[-1].sequence + 1, choice.srtp_profile
+        )
+        return Step(master=master, flight=builder.build(answers=flight[-1], timed=True))
+
+    def _on_server_finished(self, message: Message, state: AwaitServerFinished) -> Step:
+        if message.type != FINISHED:
+            raise HandshakeError(Alert.UNEXPECTED_MESSAGE, "another message where the server's Finished was expected")
+        if not hmac.compare_digest(message.body, state.verify_data):
+            raise HandshakeError(Alert.DECRYPT_ERROR, "the server's Finished is wrong", proven=True)
+        self._state = Done()
+        return Step(complete=True, srtp_profile=state.srtp_profile)
+
+    def _check_server_hello(self, hello: ServerHello) -> ServerChoice:
+        """Only what we offered may come back."""
+        config = self._setup.config
+        if hello.version != DTLS_1_2:
+            raise HandshakeError(Alert.PROTOCOL_VERSION, f"the server chose version {hello.version:#06x}")
+        if hello.cipher_suite not in config.cipher_suites:
+            raise HandshakeError(Alert.ILLEGAL_PARAMETER, f"the server chose cipher suite {hello.cipher_suite:#06x}")
+        if hello.compression_method != 0:
+            raise HandshakeError(Alert.ILLEGAL_PARAMETER, "the server chose compression")
+        unasked = hello.extensions.keys() - client_extensions(config).keys()
+        if unasked:
+            raise HandshakeError(Alert.UNSUPPORTED_EXTENSION, f"the server sent extension {min(unasked)} unasked")
+        if RENEGOTIATION_INFO in hello.extensions:
+            decode_renegotiation_info(hello.extensions[RENEGOTIATION_INFO])
+        extended = EXTENDED_MASTER_SECRET in hello.extensions
+        if config.require_extended_master_secret and not extended:
+            raise HandshakeError(Alert.INSUFFICIENT_SECURITY, "the server has no extended master secret")
+        agreement = Agreement(SUITES[hello.cipher_suite], self._random, hello.random, extended)
+        return ServerChoice(agreement, self._check_srtp(hello.extensions.get(USE_SRTP)))
+
+    def _check_srtp(self, value: bytes | None) -> int | None:
+        if value is None:
+            return None
+        profiles, mki = decode_use_srtp(value)
+        if len(profiles) != 1 or profiles[0] not in self._setup.config.srtp_profiles or mki:
+            raise HandshakeError(Alert.ILLEGAL_PARAMETER, "the server chose an SRTP profile that was not offered")
+        return profiles[0]
+
+    def _check_server_key(self, body: bytes, exchange: ServerKeyExchange, choice: ServerChoice) -> bytes:
+        """The certificate, once its owner is seen to have signed this key share for this handshake."""
+        der = decode_certificate(body)
+        if der is None:
+            raise HandshakeError(Alert.HANDSHAKE_FAILURE, "the server sent no certificate")
+        if exchange.group not in self._setup.config.groups:
+            raise HandshakeError(Alert.ILLEGAL_PARAMETER, f"the server chose group {exchange.group:#06x}")
+        key = load_public_key(der)
+        agreement = choice.agreement
+        if isinstance(key, rsa.RSAPublicKey) != (agreement.suite.authentication is Authentication.RSA):
+            raise HandshakeError(Alert.ILLEGAL_PARAMETER, "the server's certificate does not fit its cipher suite")
+        signed = agreement.client_random + agreement.server_random + exchange.parameters
+        verify(key, exchange.scheme, exchange.signature, signed)
+        return der
+
+    def _can_sign(self, request: bytes) -> bool:
+        """Whether the server understands our signature; without it, there is no point in going on."""
+        scheme = signature_scheme(self._setup.certificate.private_key)
+        if scheme not in decode_certificate_request(request):
+            raise HandshakeError(Alert.HANDSHAKE_FAILURE, "the server does not accept ECDSA client certificates")
+        return True

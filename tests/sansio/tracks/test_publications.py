@@ -65,7 +65,8 @@ def test_the_answer_and_the_update_come_in_any_order(update_first: bool) -> None
         core.on_own_tracks([info(1)])
         assert core.poll_events() == []
     core.on_published(info(1))
-    core.on_own_tracks([])  # older than the grant: not a removal
+    if not update_first:
+        core.on_own_tracks([])  # older than the grant: not a removal
     core.on_own_tracks([info(1)])
     assert core.poll_events() == [Published(1, "DTR_1", "lidar")]
 
@@ -145,6 +146,16 @@ def test_the_server_takes_a_track_away(told: str) -> None:
     assert core.published() == [info(2, name="b")]
     core.unpublish(1)
     assert core.poll_commands(0.0) == []
+
+
+def test_taken_away_right_after_it_was_granted() -> None:
+    core = Publications()
+    core.publish("lidar")
+    core.poll_commands(0.0)
+    core.on_own_tracks([info(1)])
+    core.on_published(info(1))
+    core.on_own_tracks([])
+    assert core.poll_events() == [Published(1, "DTR_1", "lidar"), Unpublished(1, by_server=True)]
 
 
 def test_publish_unpublish_publish_takes_a_new_handle() -> None:

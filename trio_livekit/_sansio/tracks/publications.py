@@ -81,7 +81,7 @@ _REQUESTING = (_State.PENDING, _State.REPUBLISHING)
 
 
 class _Publication:
-    __slots__ = ("asked_again", "deadline", "encryption", "handle", "listed", "name", "queued", "sid", "state")
+    __slots__ = ("asked_again", "deadline", "encryption", "handle", "listed_sid", "name", "queued", "sid", "state")
 
     def __init__(self, handle: int, name: str, encryption: EncryptionType, state: _State) -> None:
         self.handle = handle
@@ -92,7 +92,7 @@ class _Publication:
         self.queued = False  # whether the request that belongs to the state has yet to be polled
         self.asked_again = False  # whether it may have been answered on a connection that is gone
         self.deadline: float | None = None
-        self.listed = False  # whether the server has named it, under this SID, among our tracks
+        self.listed_sid = ""  # the SID under which the server last named it among our tracks
 
 
 class Publications:
@@ -187,14 +187,13 @@ class Publications:
         listed = {info.pub_handle: info.sid for info in tracks}
         for publication in list(self._publications.values()):
             sid = listed.get(publication.handle)
-            if publication.state is _State.PUBLISHED:
-                if sid == publication.sid:
-                    publication.listed = True
-                elif publication.listed:
-                    self._forget(publication)
-                    self._events.append(Unpublished(publication.handle, by_server=True))
-            elif publication.asked_again and publication.state in _REQUESTING and sid not in (None, publication.sid):
-                self._establish(publication, listed[publication.handle])
+            if publication.state is _State.PUBLISHED and publication.listed_sid == publication.sid != sid:
+                self._forget(publication)
+                self._events.append(Unpublished(publication.handle, by_server=True))
+            elif sid is not None:
+                publication.listed_sid = sid
+                if publication.asked_again and publication.state in _REQUESTING and sid != publication.sid:
+                    self._establish(publication, sid)
 
     # --- what happens to the session --------------------------------------------------------------------------------
 
@@ -212,14 +211,12 @@ class Publications:
         for publication in list(self._publications.values()):
             handle = publication.handle
             sid = listed.pop(handle, None)
-            if publication.state is _State.PUBLISHED:
-                if sid == publication.sid:
-                    publication.listed = True
-                else:
-                    self._forget(publication)
-                    self._events.append(Unpublished(handle, by_server=True))
-            else:
+            publication.listed_sid = sid or ""
+            if publication.state is not _State.PUBLISHED:
                 self._settle(publication, sid)
+            elif sid != publication.sid:
+                self._forget(publication)
+                self._events.append(Unpublished(handle, by_server=True))
         for handle in listed:
             self._undo(handle)
 
@@ -300,7 +297,7 @@ class Publications:
         self._dequeue(publication)
         publication.state = _State.PUBLISHED
         publication.sid = sid
-        publication.listed = publication.asked_again = False
+        publication.asked_again = False
         self._events.append(Published(publication.handle, sid, publication.name))
 
     def _settle(self, publication: _Publication, sid: str | None) -> None:

@@ -1,0 +1,65 @@
+"""What the agent and its driver say to each other."""
+
+from __future__ import annotations
+
+__all__ = ["Event", "Path", "PathRecovered", "PathSelected", "State", "StateChanged", "TcpConnectNeeded"]
+
+import enum
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.types import Address
+
+
+class Path(NamedTuple):
+    """One way to the peer: the base a packet leaves from and the address it goes to.
+
+    ``local`` is the address a UDP socket is bound to, the address a TURN server relays for us, or the local end of a
+    TCP connection; ``protocol`` is ``"udp"`` or ``"tcp"``. Addresses are compared as text, so both sides of a
+    comparison must come from ``socket`` or from ``Candidate.parse``, which writes IPv6 the same way.
+    """
+
+    local: Address
+    remote: Address
+    protocol: str
+
+
+class State(enum.Enum):
+    """The life of an agent. FAILED ends it until a restart; CLOSED ends it."""
+
+    NEW = "new"  # the remote credentials are not known
+    CHECKING = "checking"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"  # nothing was heard for a while; still trying, on every pair
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class PathSelected:
+    """Data goes this way from now on. Comes again whenever the choice changes, and after an ICE restart."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class PathRecovered:
+    """The selected path answered again after it was suspected of being dead: retransmit what is outstanding."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged:
+    state: State
+
+
+@dataclass(frozen=True, slots=True)
+class TcpConnectNeeded:
+    """Please connect to ``remote``, and report ``tcp_connected``, or ``tcp_failed``."""
+
+    remote: Address
+
+
+Event = PathSelected | PathRecovered | StateChanged | TcpConnectNeeded

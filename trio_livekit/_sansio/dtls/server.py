@@ -93,6 +93,13 @@ class Done:
     """Nothing more is expected."""
 
 
+def leaf_certificate(message: Message) -> bytes:
+    der = decode_certificate(message.body)
+    if der is None:
+        raise HandshakeError(Alert.HANDSHAKE_FAILURE, "the client sent no certificate")
+    return der
+
+
 class ServerHandshake:
     """Flights 2, 4 and 6. Implements ``roles.Handshake``."""
 
@@ -126,6 +133,8 @@ class ServerHandshake:
                 return self._on_client_hello(message)
             case AwaitClientFlight(collected=collected) as state:
                 collect(collected, message, CLIENT_FLIGHT_ORDER)
+                if message.type == CERTIFICATE:
+                    leaf_certificate(message)  # a client without one would never send what completes the flight
                 return self._on_client_flight(state) if message.type == CERTIFICATE_VERIFY else None
             case AwaitClientFinished() as state:
                 return self._on_client_finished(message, state)
@@ -210,9 +219,7 @@ class ServerHandshake:
 
     def _on_client_flight(self, state: AwaitClientFlight) -> Step:
         certificate, key_exchange, verification = state.collected
-        der = decode_certificate(certificate.body)
-        if der is None:
-            raise HandshakeError(Alert.HANDSHAKE_FAILURE, "the client sent no certificate")
+        der = leaf_certificate(certificate)
         scheme, signature = decode_certificate_verify(verification.body)
         if scheme not in SIGNATURE_SCHEMES:
             raise HandshakeError(Alert.ILLEGAL_PARAMETER, f"signature scheme {scheme:#06x} was not offered")

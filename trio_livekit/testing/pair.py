@@ -82,6 +82,7 @@ class Link:
         return len(self._in_flight)
 
     def next_arrival(self) -> float | None:
+        """When the first datagram under way arrives; None if there is none."""
         return self._in_flight[0][0] if self._in_flight else None
 
     def offer(self, data: bytes, now: float) -> None:

@@ -1,0 +1,365 @@
+"""Subscriptions to remote data tracks, one state machine for each track SID, and the packets that they bring.
+
+The server never answers a subscription as such. It sends, again and again, the full list of packet handles that are
+active for us; whether a track is on that list is all that can be known. What follows from that:
+
+- A request gets no answer if the track is already on the list, and none if it was refused. So it is repeated, and after
+  a while those who wait for it are told.
+- Nothing is ever unsubscribed that is not on the latest list: servers up to 1.13.5 deadlock the whole room on it. A
+  subscription that nobody wants any more is left alone until it shows up, if it does.
+- A track that leaves the list is paused (permission may come back) and ends only when its publication does.
+- A server may lose a request that closely follows its opposite. So after one, the list is awaited before the other.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Active", "Ended", "Paused", "SubscriptionEvent", "Subscriptions", "TimedOut"]
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...errors import DecodeError
+from ..signal.messages import UpdateDataSubscription
+from .packet import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .depacketizer import Depacketizer, TrackFrame
+
+SUBSCRIBE_TIMEOUT_S = 10.0
+"""How long a first subscription may take: the other SDKs' figure."""
+
+REPEAT_INTERVAL_S = 3.0
+"""How often a subscription is asked for again; a server reconciles what it has with what was asked every 3 s."""
+
+UNSUBSCRIBE_WAIT_S = 4.0
+"""How long to wait for the list to show an unsubscription before subscribing all the same: one such tick and more."""
+
+
+class Active(NamedTuple):
+    """Frames flow, for the first time or again, under this packet handle."""
+
+    sid: str
+    handle: int
+
+
+class Paused(NamedTuple):
+    """The server has stopped forwarding a track that is still wanted. Nothing to do but wait."""
+
+    sid: str
+
+
+class TimedOut(NamedTuple):
+    """A first subscription was never established. Nobody wants the track any more, until somebody does again."""
+
+    sid: str
+
+
+class Ended(NamedTuple):
+    """A wanted track was unpublished, or the session is over."""
+
+    sid: str
+
+
+SubscriptionEvent = Active | Paused | TimedOut | Ended
+
+
+class _InFlight(enum.Enum):
+    NONE = enum.auto()
+    SUBSCRIBE = enum.auto()
+    UNSUBSCRIBE = enum.auto()
+
+
+class _Subscription:
+    __slots__ = ("deadline", "depacketizer", "established", "handle", "in_flight", "paused", "retry_at", "sent", "sid")
+
+    def __init__(self, sid: str) -> None:
+        self.sid = sid
+        self.depacketizer: Depacketizer | None = None  # there is one exactly while the track is wanted
+        self.in_flight = _InFlight.NONE
+        self.sent = False  # whether the request in flight has been polled, so that the server may know of it
+        self.handle: int | None = None  # as reported by Active
+        self.established = False  # whether those who want it have had Active: then nothing times out
+        self.paused = False
+        self.deadline: float | None = None
+        self.retry_at: float | None = None
+
+
+class Subscriptions:
+    """The data tracks that we subscribe to.
+
+    From ``on_signal_lost`` to ``on_resumed``, and from ``reset`` to ``resubscribe``, nothing new is asked for and no
+    clock runs: nobody could answer.
+    """
+
+    def __init__(self) -> None:
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._snapshot: dict[int, str] = {}  # handle -> SID
+        self._handles: dict[str, int] = {}  # SID -> handle
+        self._routes: dict[int, _Subscription] = {}
+        self._outbox: dict[str, bool] = {}
+        self._events: list[SubscriptionEvent] = []
+        self._suspended = False
+        self.bad_packets = 0
+        self.unknown_handles = 0
+
+    # --- packets ----------------------------------------------------------------------------------------------------
+
+    def receive(self, message: bytes) -> tuple[str, TrackFrame] | None:
+        """Take in one message of the data track channel; returns the SID and the frame, if it completes one."""
+        try:
+            packet = decode(message)
+        except DecodeError:
+            self.bad_packets += 1
+            return None
+        subscription = self._routes.get(packet[1])
+        if subscription is None:
+            # Some always come before the list that explains them, or after an unsubscription.
+            self.unknown_handles += 1
+            return None
+        assert subscription.depacketizer is not None
+        frame = subscription.depacketizer.push(packet)
+        return None if frame is None else (subscription.sid, frame)
+
+    def route(self, handle: int) -> str | None:
+        """The SID of the wanted track whose packets carry ``handle``."""
+        subscription = self._routes.get(handle)
+        return None if subscription is None else subscription.sid
+
+    # --- what the application wants ---------------------------------------------------------------------------------
+
+    def want(self, sid: str, depacketizer: Depacketizer, now: float) -> None:
+        """Somebody wants a track: the first reader. Its frames are to come out of ``depacketizer``."""
+        subscription = self._subscriptions.get(sid)
+        if subscription is None:
+            subscription = self._subscriptions[sid] = _Subscription(sid)
+        elif subscription.depacketizer is not None:
+            return
+        subscription.depacketizer = depacketizer
+        subscription.established = False
+        if subscription.in_flight is _InFlight.UNSUBSCRIBE and not subscription.sent:
+            self._settle(subscription)
+        self._start_waiting(subscription, now)
+
+    def unwant(self, sid: str, now: float) -> None:
+        """Nobody wants a track any more: the last reader is gone. What may be done about it is done in time."""
+        subscription = self._subscriptions.get(sid)
+        if subscription is None or subscription.depacketizer is None:
+            return
+        self._release(subscription)
+        self._evaluate(subscription, now)
+
+    # --- what the server says ---------------------------------------------------------------------------------------
+
+    def on_handles(self, handles: Mapping[int, str], now: float) -> None:
+        """The list of active handles; it replaces the one before."""
+        self._snapshot = dict(handles)
+        self._handles = {sid: handle for handle, sid in handles.items()}
+        for subscription in list(self._subscriptions.values()):
+            listed = subscription.sid in self._handles
+            if subscription.in_flight is _InFlight.SUBSCRIBE:
+                if listed:
+                    self._settle(subscription)
+            elif not listed:
+                if subscription.in_flight is _InFlight.UNSUBSCRIBE:
+                    self._settle(subscription)
+                elif subscription.handle is not None:
+                    subscription.paused = True
+            self._evaluate(subscription, now)
+
+    def on_unpublished(self, sid: str) -> None:
+        """A publication is gone, alone or with its publisher."""
+        subscription = self._subscriptions.get(sid)
+        if subscription is None:
+            return
+        self._forget(subscription)
+        if subscription.depacketizer is not None:
+            self._events.append(Ended(sid))
+
+    def on_reassigned(self, old_sid: str, new_sid: str, now: float) -> None:
+        """A publisher came back and its track has a new SID: those who want it stay, and events name the new SID."""
+        subscription = self._subscriptions.get(old_sid)
+        if subscription is None:
+            return
+        self._forget(subscription)
+        if subscription.depacketizer is None:
+            return
+        successor = self._subscriptions[new_sid] = _Subscription(new_sid)
+        successor.depacketizer = subscription.depacketizer
+        successor.established = subscription.established
+        self._start_waiting(successor, now)
+
+    # --- what happens to the session --------------------------------------------------------------------------------
+
+    def on_signal_lost(self) -> None:
+        """The signal connection is gone, for now."""
+        self._suspended = True
+        for subscription in self._subscriptions.values():
+            subscription.deadline = subscription.retry_at = None
+
+    def on_resumed(self, now: float) -> None:
+        """The session goes on over another signal connection. The list still holds; requests may have been lost."""
+        self._suspended = False
+        for subscription in list(self._subscriptions.values()):
+            self._start_waiting(subscription, now)
+
+    def reset(self) -> None:
+        """A new session takes the place of the old one, and nothing of that holds. Feed its publications, then
+        ``resubscribe``."""
+        self._suspended = True
+        self._snapshot = {}
+        self._handles = {}
+        self._routes = {}
+        self._outbox = {}
+        for subscription in list(self._subscriptions.values()):
+            if subscription.depacketizer is None:
+                self._forget(subscription)
+                continue
+            self._settle(subscription)
+            subscription.paused = False
+            subscription.deadline = None
+            if subscription.handle is not None:
+                subscription.handle = None
+                subscription.depacketizer.reset()
+                self._events.append(Paused(subscription.sid))
+
+    def resubscribe(self, now: float) -> None:
+        """The publications of the new session are known: ask for what is still wanted."""
+        self._suspended = False
+        for subscription in list(self._subscriptions.values()):
+            self._start_waiting(subscription, now)
+
+    def on_disconnected(self) -> None:
+        """The session is over for good."""
+        for sid in list(self._subscriptions):
+            self.on_unpublished(sid)
+        self._snapshot = {}
+        self._handles = {}
+
+    # --- the doors of a core ----------------------------------------------------------------------------------------
+
+    def poll_commands(self) -> list[UpdateDataSubscription]:
+        """The request to send now, if any. Poll only while there is a signal connection to send it on."""
+        if not self._outbox:
+            return []
+        outbox, self._outbox = self._outbox, {}
+        for sid in outbox:
+            self._subscriptions[sid].sent = True
+        return [UpdateDataSubscription(tuple(outbox.items()))]
+
+    def poll_events(self) -> list[SubscriptionEvent]:
+        """What happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def next_timeout(self) -> float | None:
+        """When to call ``handle_timeout``."""
+        return min(
+            (t for s in self._subscriptions.values() for t in (s.deadline, s.retry_at) if t is not None), default=None
+        )
+
+    def handle_timeout(self, now: float) -> None:
+        """Repeat requests, and give up waiting for what never came."""
+        for subscription in list(self._subscriptions.values()):
+            if subscription.deadline is not None and subscription.deadline <= now:
+                self._release(subscription)
+                self._events.append(TimedOut(subscription.sid))
+            elif subscription.retry_at is not None and subscription.retry_at <= now:
+                if subscription.in_flight is _InFlight.SUBSCRIBE and subscription.sid in self._handles:
+                    self._settle(subscription)  # it was subscribed all along, which gets no answer
+                else:
+                    self._subscribe(subscription, now)
+            self._evaluate(subscription, now)
+
+    # --- the rest ---------------------------------------------------------------------------------------------------
+
+    def _start_waiting(self, subscription: _Subscription, now: float) -> None:
+        """Wind the clocks of a subscription that is wanted, and repeat what may never have reached the server."""
+        if subscription.depacketizer is not None and not self._suspended:
+            if not subscription.established:
+                subscription.deadline = now + SUBSCRIBE_TIMEOUT_S
+            if subscription.in_flight is _InFlight.SUBSCRIBE:
+                self._subscribe(subscription, now)
+            elif subscription.in_flight is _InFlight.UNSUBSCRIBE:
+                subscription.retry_at = now + UNSUBSCRIBE_WAIT_S
+        self._evaluate(subscription, now)
+
+    def _evaluate(self, subscription: _Subscription, now: float) -> None:
+        """Bring one subscription from what it is towards what it should be."""
+        handle = self._listed_handle(subscription)
+        if subscription.depacketizer is not None:
+            if subscription.in_flight is not _InFlight.UNSUBSCRIBE:
+                self._report(subscription, handle)
+            if subscription.in_flight is _InFlight.NONE and handle is None and not subscription.paused:
+                self._subscribe(subscription, now)
+        elif subscription.in_flight is _InFlight.NONE:
+            if handle is not None:
+                self._request(subscription, _InFlight.UNSUBSCRIBE)
+                subscription.retry_at = None
+            else:
+                self._forget(subscription)
+
+    def _listed_handle(self, subscription: _Subscription) -> int | None:
+        """The handle of the track on the latest list; the one it had, if it is there under several."""
+        if subscription.handle is not None and self._snapshot.get(subscription.handle) == subscription.sid:
+            return subscription.handle
+        return self._handles.get(subscription.sid)
+
+    def _report(self, subscription: _Subscription, handle: int | None) -> None:
+        if handle == subscription.handle:
+            return
+        assert subscription.depacketizer is not None
+        subscription.depacketizer.reset()
+        self._unroute(subscription)
+        subscription.handle = handle
+        if handle is None:
+            self._events.append(Paused(subscription.sid))
+            return
+        subscription.deadline = None
+        subscription.established = True
+        subscription.paused = False
+        self._routes[handle] = subscription
+        self._events.append(Active(subscription.sid, handle))
+
+    def _subscribe(self, subscription: _Subscription, now: float) -> None:
+        """Ask for a track, for the first time or again."""
+        if not self._suspended:
+            self._request(subscription, _InFlight.SUBSCRIBE)
+            subscription.retry_at = now + REPEAT_INTERVAL_S
+
+    def _request(self, subscription: _Subscription, in_flight: _InFlight) -> None:
+        if subscription.in_flight is not in_flight:
+            subscription.in_flight = in_flight
+            subscription.sent = False
+        self._outbox[subscription.sid] = in_flight is _InFlight.SUBSCRIBE
+
+    def _settle(self, subscription: _Subscription) -> None:
+        """No request is in flight any more, and none is needed."""
+        subscription.in_flight = _InFlight.NONE
+        subscription.sent = False
+        subscription.retry_at = None
+        self._outbox.pop(subscription.sid, None)
+
+    def _release(self, subscription: _Subscription) -> None:
+        """Nobody wants it any more. If the server may still come to establish it, that has to be waited for."""
+        subscription.depacketizer = None
+        subscription.deadline = subscription.retry_at = None
+        self._unroute(subscription)
+        subscription.handle = None
+        self._outbox.pop(subscription.sid, None)
+        if subscription.paused:
+            subscription.paused = False
+            subscription.in_flight = _InFlight.SUBSCRIBE
+            subscription.sent = True
+        elif not subscription.sent:
+            subscription.in_flight = _InFlight.NONE
+
+    def _unroute(self, subscription: _Subscription) -> None:
+        if subscription.handle is not None and self._routes.get(subscription.handle) is subscription:
+            del self._routes[subscription.handle]
+
+    def _forget(self, subscription: _Subscription) -> None:
+        self._unroute(subscription)
+        self._outbox.pop(subscription.sid, None)
+        del self._subscriptions[subscription.sid]

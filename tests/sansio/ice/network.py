@@ -6,13 +6,16 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from trio_livekit._sansio.ice import stun
 from trio_livekit._sansio.ice.agent import Agent
 from trio_livekit._sansio.ice.candidate import Candidate
-from trio_livekit._sansio.ice.config import Config
-from trio_livekit._sansio.ice.events import PathSelected, StateChanged, TcpConnectNeeded, Path, State
+from trio_livekit._sansio.ice.events import Path, PathSelected, State, StateChanged, TcpConnectNeeded
 from trio_livekit._sansio.types import Address
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.ice.config import Config
 
 Rule = Callable[[Address, Address, str], bool]
 
@@ -124,10 +127,17 @@ class Node:
     """An agent with sockets on the network."""
 
     def __init__(
-        self, network: Network, ips: list[str], *, controlling: bool, config: Config | None = None, tcp: bool = False
+        self,
+        network: Network,
+        ips: list[str],
+        *,
+        controlling: bool,
+        config: Config | None = None,
+        tcp: bool = False,
+        random_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
         self.network = network
-        self.agent = Agent(controlling=controlling, random_bytes=network.random_bytes, config=config)
+        self.agent = Agent(controlling=controlling, random_bytes=random_bytes or network.random_bytes, config=config)
         self.candidates: list[Candidate] = []
         self.events: list[object] = []
         self.data: list[tuple[Path, bytes]] = []
@@ -262,3 +272,15 @@ class LiteResponder:
         for candidate in self.candidates:
             node.agent.add_remote_candidate(candidate, self.network.now)
         node.agent.end_of_candidates(self.network.now)
+
+
+def binding_request(target: Node, remote_ufrag: str, *attributes: tuple[int, object], password: str = "") -> bytes:
+    """A check such as a peer called ``remote_ufrag`` would send to ``target`` as it is now."""
+    agent = target.agent
+    return stun.encode(
+        stun.BINDING,
+        stun.REQUEST,
+        target.network.random_bytes(12),
+        [(stun.USERNAME, f"{agent.ufrag}:{remote_ufrag}"), (stun.PRIORITY, 1862270975), *attributes],
+        key=(password or agent.password).encode(),
+    )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.sansio.ice.network import LiteResponder, Network, Node, both_connected, pair, signal
+from tests.sansio.ice.network import LiteResponder, Nat, Network, Node, binding_request, both_connected, pair, signal
 from trio_livekit._sansio.ice import stun
 from trio_livekit._sansio.ice.candidate import Candidate
 from trio_livekit._sansio.ice.events import Path, PathSelected, State, StateChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def assert_same_path(a: Node, b: Node) -> None:
@@ -90,8 +95,12 @@ def test_every_combination_of_roles_connects_with_one_controlling(
 @pytest.mark.parametrize("controls", [True, False])
 def test_equal_tie_breakers_are_drawn_again(controls: bool) -> None:
     network = Network()
-    a, b = (Node(network, [ip], controlling=controls) for ip in ("10.0.0.1", "10.0.0.2"))
-    a.agent._role._tie_breaker = b.agent._role._tie_breaker = 7
+
+    def same_at_first() -> Callable[[int], bytes]:
+        ties = [b"\x55" * 8]
+        return lambda n: ties.pop() if n == 8 and ties else network.random_bytes(n)
+
+    a, b = (Node(network, [ip], controlling=controls, random_bytes=same_at_first()) for ip in ("10.0.0.1", "10.0.0.2"))
     signal(b, a)
     signal(a, b)
     assert network.run(seconds=5, until=both_connected(a, b))
@@ -218,8 +227,6 @@ def test_many_interfaces_agree_on_one_pair(seed: int) -> None:
 
 def test_behind_a_nat_the_address_others_see_is_learnt() -> None:
     network = Network()
-    from tests.sansio.ice.network import Nat
-
     network.nats["10.0.0.1"] = Nat("198.51.100.1")
     a, b = pair(network, b_ips=["203.0.113.5"])
     signal(b, a)
@@ -233,7 +240,6 @@ def test_a_controlling_peer_that_nominates_regularly_is_followed() -> None:
     """A check without USE-CANDIDATE makes a provisional choice, which a later nomination overrides."""
     network = Network()
     b = Node(network, ["10.0.0.2", "10.0.0.3"], controlling=False)
-    key = b.agent.password.encode()
     remote = ("10.0.0.1", 4000)
     b.agent.set_remote_parameters("peer", "peerpassword", now=network.now)
 
@@ -245,32 +251,28 @@ def test_a_controlling_peer_that_nominates_regularly_is_followed() -> None:
 
     network.sockets[remote, "udp"] = answer
 
-    def check(target: Candidate, nominate: bool) -> None:
-        attributes: list[tuple[int, object]] = [
-            (stun.USERNAME, f"{b.agent.ufrag}:peer"),
-            (stun.PRIORITY, 1862270975),
-            (stun.ICE_CONTROLLING, 2**64 - 1),
-        ]
-        if nominate:
-            attributes.append((stun.USE_CANDIDATE, None))
-        network.send(
-            Path(remote, target.address, "udp"),
-            stun.encode(stun.BINDING, stun.REQUEST, network.random_bytes(12), attributes, key=key),
-        )
+    def check(target: Candidate, *extra: tuple[int, object]) -> None:
+        request = binding_request(b, "peer", (stun.ICE_CONTROLLING, 2**64 - 1), *extra)
+        network.send(Path(remote, target.address, "udp"), request)
+        network.run(seconds=0.2)
 
     high, low = b.candidates
-    check(high, False)
-    network.run(seconds=0.2)
-    assert b.agent.selected_path == Path(high.address, remote, "udp")
-    check(low, True)
-    network.run(seconds=0.2)
-    assert b.agent.selected_path == Path(low.address, remote, "udp")
-    check(high, True)
-    network.run(seconds=0.2)
-    assert b.agent.selected_path == Path(high.address, remote, "udp")
-    check(low, True)  # of lower priority, and the other still works: no flapping
-    network.run(seconds=0.2)
-    assert b.agent.selected_path == Path(high.address, remote, "udp")
+    to_high, to_low = Path(high.address, remote, "udp"), Path(low.address, remote, "udp")
+    nominated = (stun.USE_CANDIDATE, None)
+    check(high)
+    assert b.agent.selected_path == to_high
+    check(low, nominated)
+    assert b.agent.selected_path == to_low
+    check(high, nominated)
+    assert b.agent.selected_path == to_high
+    check(low, nominated)  # of lower priority, and the other still works: no flapping
+    assert b.agent.selected_path == to_high
+    check(low, nominated, (stun.NOMINATION, 1))  # a peer that renominates means it
+    assert b.agent.selected_path == to_low
+    check(high, nominated, (stun.NOMINATION, 0))  # overtaken
+    assert b.agent.selected_path == to_low
+    check(high, nominated, (stun.NOMINATION, 2))
+    assert b.agent.selected_path == to_high
 
 
 def test_nobody_there_fails_after_the_time_for_connecting() -> None:

@@ -83,9 +83,9 @@ class Generation:
         "checking_since",
         "checklist",
         "expires_at",
-        "is_lite",
         "local",
         "local_key",
+        "nomination",
         "remote",
         "remote_key",
     )
@@ -96,21 +96,20 @@ class Generation:
         self.local_key = local.key
         self.remote: Credentials | None = None
         self.remote_key = b""
-        self.is_lite = False
         self.checklist = Checklist(config.max_pairs)
         self.budget = SilenceBudget(config.max_silent_bytes)
         self.checking_since: float | None = None
+        self.nomination = -1  # the highest renomination value the peer sent
         self.expires_at: float | None = None  # set once a later generation took over
         self._remote_candidates: dict[tuple[Address, str], Candidate] = {}
         self._waiting_for_ufrag: list[Candidate] = []
         self._peer_reflexive = 0
         self._ended = False
 
-    def set_remote(self, remote: Credentials, *, lite: bool) -> list[Candidate]:
+    def set_remote(self, remote: Credentials) -> list[Candidate]:
         """Learn the peer's credentials; returns candidates that arrived before them and turn out to be theirs."""
         self.remote = remote
         self.remote_key = remote.key
-        self.is_lite = lite
         for path in self.paths_claimed_by_others(remote.ufrag):
             self.checklist.discard(path)
         waiting, self._waiting_for_ufrag = self._waiting_for_ufrag, []

@@ -69,10 +69,7 @@ class PathMonitor:
         return min(self.heard_at + self._config.failed_after_s, self.answered_at + self._config.consent_timeout_s)
 
     def on_clock_gap(self, now: float) -> None:
-        """The process slept: the time slept is not silence, but the path has to prove itself at once.
-
-        Consent keeps its true age: the agent stops sending data if that has run out.
-        """
+        """The process slept: that was not the peer's silence, but the path has to prove itself at once."""
         self.heard_at = max(self.heard_at, now - self._config.suspect_after_s)
         self.checked_at = now - self._config.consent_interval_s * 2
         self.is_suspect = True

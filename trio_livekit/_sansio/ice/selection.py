@@ -77,8 +77,10 @@ class Selection:
         self.enter(State.CONNECTED)
 
     def on_clock_gap(self, now: float, consent_timeout_s: float) -> None:
-        """The process slept. What ran out meanwhile is withheld until an answer comes, rather than given up."""
+        """The process slept. If consent ran out meanwhile, sending pauses until an answer comes."""
         monitor = self.monitor
+        monitor.on_clock_gap(now)
         if now - monitor.answered_at >= consent_timeout_s:
             self.path = None
-        monitor.on_clock_gap(now)
+            self.enter(State.DISCONNECTED)
+            monitor.answered_at = now  # with nothing being sent, there is time to ask

@@ -1,4 +1,4 @@
-"""The client side of connectivity checks: requests out, answers matched to them (RFC 8445 section 7.2).
+"""Connectivity checks on the wire: requests built, answers matched to them (RFC 8445 sections 7.1 and 7.2).
 
 Every try is a transaction of its own, so each answer tells a round trip time and renews consent; an answer to an
 earlier try counts as well. A transaction belongs to the path it was sent on: an answer from anywhere else is no answer.
@@ -6,7 +6,7 @@ earlier try counts as well. A transaction belongs to the path it was sent on: an
 
 from __future__ import annotations
 
-__all__ = ["CheckSender", "Transaction"]
+__all__ = ["Transaction", "Transactions"]
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -30,20 +30,20 @@ class Transaction(NamedTuple):
     was_controlling: bool
 
 
-class CheckSender:
-    __slots__ = ("_lifetime_s", "_random_bytes", "_role", "_transactions", "last_nominated", "pacer", "sent")
+class Transactions:
+    __slots__ = ("_lifetime_s", "_open", "_random_bytes", "_role", "last_nominated", "pacer", "sent")
 
     def __init__(self, role: Role, random_bytes: RandomBytes, config: Config) -> None:
         self._role = role
         self._random_bytes = random_bytes
         self._lifetime_s = config.transaction_lifetime_s
-        self._transactions: dict[bytes, Transaction] = {}  # oldest first
+        self._open: dict[bytes, Transaction] = {}  # oldest first
         self.pacer = Pacer(config)
         self.last_nominated: Pair | None = None
         self.sent = 0
 
-    def send(self, pair: Pair, generation: Generation, now: float, *, nominate: bool) -> bytes | None:
-        """Build one check of ``pair``; None if its address may not be sent any more."""
+    def begin(self, pair: Pair, generation: Generation, now: float, *, nominate: bool) -> bytes | None:
+        """The request that checks ``pair``; None if its address may not be sent any more."""
         remote = generation.remote
         assert remote is not None
         transaction_id = self._random_bytes(12)
@@ -58,7 +58,7 @@ class CheckSender:
         if not generation.budget.spend(pair.path.remote, len(data)):
             return None
         self._forget_before(now - self._lifetime_s)
-        self._transactions[transaction_id] = Transaction(pair, generation, pair.path, now, self._role.controlling)
+        self._open[transaction_id] = Transaction(pair, generation, pair.path, now, self._role.controlling)
         self.pacer.on_sent(now)
         self.sent += 1
         if nominate:
@@ -66,22 +66,22 @@ class CheckSender:
         return data
 
     def _forget_before(self, instant: float) -> None:
-        while self._transactions:
-            oldest = next(iter(self._transactions))
-            if self._transactions[oldest].sent_at >= instant:
+        while self._open:
+            oldest = next(iter(self._open))
+            if self._open[oldest].sent_at >= instant:
                 return
-            del self._transactions[oldest]
+            del self._open[oldest]
 
     def match(self, message: stun.StunMessage, path: Path) -> Transaction | None:
         """The transaction that an answer ends: asked for, on this path, and authentic."""
-        transaction = self._transactions.get(message.transaction_id)
+        transaction = self._open.get(message.transaction_id)
         if transaction is None or transaction.path != path:
             return None
         if not message.is_authentic(transaction.generation.remote_key):
             return None
-        del self._transactions[message.transaction_id]
+        del self._open[message.transaction_id]
         return transaction
 
     def clear(self) -> None:
-        self._transactions.clear()
+        self._open.clear()
         self.last_nominated = None

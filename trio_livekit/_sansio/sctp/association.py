@@ -1,0 +1,371 @@
+"""One SCTP association (RFC 9260), fit for WebRTC data channels (RFC 8831): the front door of this package.
+
+Here is what an application calls, what comes from the network, and which part each chunk concerns. Sending is
+``tx.sender``, receiving is ``rx.receiver``; both exist from the moment the peer's first TSN is known.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Association"]
+
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from trio_livekit._sansio.sctp import chunks as c
+from trio_livekit._sansio.sctp.config import DEFAULT_CONFIG, Config
+from trio_livekit._sansio.sctp.errors import (
+    INVALID_STREAM,
+    UNRECOGNIZED_CHUNK,
+    USER_INITIATED,
+    Violation,
+)
+from trio_livekit._sansio.sctp.established import Established
+from trio_livekit._sansio.sctp.events import AssociationLost, AssociationRestarted, AssociationUp, Event
+from trio_livekit._sansio.sctp.handshake import Accepted, Handshake, State
+from trio_livekit._sansio.sctp.packet import HEADER_SIZE, checksum_is_valid, next_chunk
+from trio_livekit._sansio.sctp.parameters import encode_parameter
+from trio_livekit._sansio.sctp.shutdown import Phase, Shutdown
+from trio_livekit._sansio.sctp.tx.send_queue import Message, SendQueue
+from trio_livekit.errors import DecodeError, TransportError
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.sctp.statistics import Statistics
+    from trio_livekit._sansio.types import RandomBytes
+
+_PREFIX = struct.Struct(">HHL")
+
+REFLECTED_TAG = 1
+"""The T bit of ABORT and SHUTDOWN-COMPLETE: the tag is the sender's, because it has no association."""
+
+MAX_REASON = 128
+"""Characters of a peer's abort reason that are kept."""
+
+MAX_CONTROL_CHUNKS = 16
+"""Answers collected for one flush; a peer that asks for more has to ask again."""
+
+
+class Association:
+    """An association with one peer. See ``Config`` for its limits and ``events`` for what it reports."""
+
+    def __init__(self, *, random_bytes: RandomBytes, config: Config = DEFAULT_CONFIG) -> None:
+        self._config = config
+        self._handshake = Handshake(config, random_bytes)
+        self._queue = SendQueue()
+        self._shutdown = Shutdown()
+        self._link: Established | None = None
+        self._events: list[Event] = []
+        self._control: list[bytes] = []  # chunks that go ahead of all others
+        self._farewell: list[bytes] = []  # sealed packets that outlive the association
+        self._dropped = 0
+        self._prefix = self._inbound_prefix()
+
+    # What the application does
+
+    def connect(self, now: float) -> None:
+        """Begin the handshake. Both ends may, and in WebRTC both do."""
+        if self._handshake.state is State.CLOSED:
+            self._handshake.connect(now)
+
+    def send(
+        self, stream_id: int, ppid: int, data: bytes, *, now: float, ordered: bool = True,
+        max_retransmits: int | None = None, lifetime_s: float | None = None,
+    ) -> None:  # fmt: skip
+        """Queue a message of at least one byte; it may be queued before the association is up.
+
+        With `max_retransmits` or `lifetime_s` the message may be given up (RFC 3758). Raises ``ValueError`` for an
+        empty message or one above the peer's maximum, ``TransportError`` when the association has ended.
+        """
+        size = len(data)
+        if not size:
+            raise ValueError("SCTP cannot carry an empty message")
+        if size > self._config.max_message_size > 0:
+            raise ValueError(f"a message of {size} bytes is above the peer's {self._config.max_message_size}")
+        if self._handshake.state is State.ENDED or not self._shutdown.accepts_messages:
+            raise TransportError("the association has ended")
+        stream = self._queue.streams.get(stream_id) or self._queue.stream(stream_id)
+        expires_at = None if lifetime_s is None else now + lifetime_s
+        self._queue.push(Message(stream, ppid, data, ordered, max_retransmits, expires_at))
+
+    def reset_streams(self, stream_ids: list[int], now: float) -> None:
+        """Start outgoing streams anew once what they have queued is acknowledged; reports ``StreamsReset``."""
+        if self._link is not None and self._handshake.state is not State.ENDED:
+            self._link.resets.request(stream_ids)
+
+    def shutdown(self, now: float) -> None:
+        """End gracefully, after everything queued is acknowledged."""
+        if self._handshake.state is State.ESTABLISHED:
+            self._shutdown.request()
+        else:
+            self.abort(now)
+
+    def abort(self, now: float, reason: str = "") -> None:
+        """End at once; the peer is told."""
+        self._abort(USER_INITIATED, reason, graceful=True)
+
+    def consume(self, size: int) -> None:
+        """The application is done with `size` bytes that were delivered to it (``Config.manual_window``)."""
+        if self._link is not None:
+            self._link.receiver.consume(size)
+
+    def set_max_message_size(self, size: int) -> None:
+        """The peer's a=max-message-size became known; 0 means no limit."""
+        self._config = replace(self._config, max_message_size=size)
+
+    def set_low_water(self, stream_id: int, size: int) -> None:
+        """Report ``BufferedAmountLow`` when the stream's buffered amount falls to `size` from above."""
+        self._queue.stream(stream_id).low_water = size
+
+    def set_weight(self, stream_id: int, weight: int) -> None:
+        """The stream's share of the turns; 256 is usual."""
+        self._queue.stream(stream_id).weight = max(1, weight)
+
+    def buffered_amount(self, stream_id: int) -> int:
+        """Bytes of the stream that are neither acknowledged nor given up."""
+        stream = self._queue.streams.get(stream_id)
+        return stream.buffered if stream is not None else 0
+
+    @property
+    def total_buffered(self) -> int:
+        """The same over all streams."""
+        return sum(stream.buffered for stream in self._queue.streams.values())
+
+    @property
+    def is_established(self) -> bool:
+        return self._handshake.state is State.ESTABLISHED
+
+    def on_path_recovered(self, now: float) -> None:
+        """The path carries again (a new ICE pair, or an old one after an outage): send at once what is missing."""
+        if self._handshake.t1_at is not None:
+            self._handshake.t1_at = now
+        if self._link is not None:
+            self._link.sender.on_path_recovered(now)
+
+    def statistics(self) -> Statistics:
+        """A frozen look at the association."""
+        from trio_livekit._sansio.sctp.statistics import snapshot
+
+        return snapshot(self._handshake.state.value, self._link, self.total_buffered, self._dropped, self._config)
+
+    # The common surface of a core
+
+    def receive_datagram(self, data: bytes, now: float) -> None:
+        """Take one SCTP packet. What is malformed, or not for this association, is dropped and counted."""
+        try:
+            if data[:8] != self._prefix:
+                self._receive_unusual(data, now)
+            elif checksum_is_valid(data, zero_allowed=self._config.zero_checksum):
+                self._receive_chunks(data, now)
+            else:
+                self._dropped += 1
+        except DecodeError:
+            self._dropped += 1
+        except Violation as violation:
+            self._abort(violation.cause, str(violation), graceful=False)
+
+    def datagrams_to_send(self, now: float) -> list[bytes]:
+        """The packets that may leave now; with at most one SACK, so call it once for all that arrived together."""
+        packets = self._farewell
+        if packets:
+            self._farewell = []
+        if self._handshake.has_packets:
+            packets = packets + self._handshake.take_packets()
+        link = self._link
+        if link is None or self._handshake.state is State.ENDED:
+            return packets
+        control, self._control = self._control, []
+        if self._handshake.state is State.COOKIE_ECHOED:
+            return packets + link.first_flight(now, self._handshake.take_cookie_echo(), control)
+        shutdown = None
+        if not self._shutdown.accepts_messages:
+            shutdown = self._shutdown.chunk(
+                now, link.sender.rto.current, link.receiver.cumulative_tsn, idle=link.is_idle
+            )
+        sent = link.packets(now, control, shutdown)
+        return packets + sent if packets else sent
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on the timers that have run out."""
+        self._handshake.on_timeout(now)
+        if self._handshake.has_failed and self._handshake.state is not State.ENDED:
+            self._lose("the peer did not answer the handshake")
+        if self._link is not None:
+            self._link.sender.on_timeout(now)
+            self._shutdown.on_timeout(now)
+            if self._shutdown.retries > self._config.shutdown_retries:
+                self._abort(USER_INITIATED, "shutdown was not answered", graceful=False)
+
+    def next_timeout(self) -> float | None:
+        """When to call ``handle_timeout`` and then ``datagrams_to_send``."""
+        if self._handshake.state is State.ENDED:
+            return None
+        times = [self._handshake.t1_at, self._shutdown.t2_at]
+        if self._link is not None:
+            times += self._link.deadlines(established=self.is_established)
+        return min((at for at in times if at is not None), default=None)
+
+    def poll_events(self) -> list[Event]:
+        """What happened since the last call, in order."""
+        link, events = self._link, self._events
+        if link is not None and link.sender.out.drained:
+            link.sender.report_drained(events)
+        if events:
+            self._events = []
+            if link is not None:
+                link.receiver.deliver_to(self._events)
+        return events
+
+    # What the network does
+
+    def _receive_chunks(self, data: bytes, now: float) -> None:
+        """Walk the chunks of a packet with our tag. Raises DecodeError and Violation."""
+        offset, end = HEADER_SIZE, len(data)
+        if offset == end:
+            raise DecodeError("a packet without chunks")
+        while offset < end and self._handshake.state is not State.ENDED:
+            if data[offset] == c.DATA:
+                offset = self._receive_data(data, offset, now)
+            else:
+                kind, flags, body, offset = next_chunk(data, offset)
+                if not self._receive_chunk(kind, flags, body, now):
+                    return
+
+    def _receive_data(self, data: bytes, offset: int, now: float) -> int:
+        link = self._link
+        if link is None:
+            raise DecodeError("DATA before the handshake")
+        receiver = link.receiver
+        offset = receiver.receive_data_chunks(data, offset, now)
+        if link.resets.has_deferred:
+            link.resets.on_data_received(receiver, self._events)
+        if receiver.has_refused:
+            cause = encode_parameter(INVALID_STREAM, struct.pack(">HH", receiver.take_refused_stream(), 0))
+            self._control.append(c.encode_chunk(c.ERROR, 0, cause))
+        if not self._shutdown.accepts_messages:
+            self._shutdown.on_data()
+        return offset
+
+    def _receive_chunk(self, kind: int, flags: int, body: bytes, now: float) -> bool:
+        """Take one chunk; False when the rest of the packet is not to be looked at."""
+        link = self._link
+        if kind == c.COOKIE_ECHO:
+            return self._on_cookie_echo(body, now)
+        if kind == c.INIT_ACK:
+            if self._handshake.on_init_ack(body, now):
+                self._make_link(now)
+            return False  # it must be alone in its packet
+        if kind == c.ABORT:
+            if flags & REFLECTED_TAG:
+                raise DecodeError("an ABORT with our tag that claims to reflect")
+            self._lose(f"the peer aborted: {_abort_reason(body)}")
+            return False
+        if link is None:
+            return kind != c.INIT
+        if kind == c.SACK:
+            link.sender.on_sack(c.decode_sack(body), now)
+        elif kind == c.FORWARD_TSN:
+            link.receiver.on_forward_tsn(c.decode_forward_tsn(body))
+            link.resets.on_data_received(link.receiver, self._events)
+        elif kind == c.RECONFIG:
+            if self.is_established:
+                link.resets.on_reconfig(body, link.sender, link.receiver, self._events)
+        elif kind == c.HEARTBEAT:
+            if len(self._control) < MAX_CONTROL_CHUNKS and len(body) <= self._config.mtu:
+                self._control.append(c.encode_chunk(c.HEARTBEAT_ACK, 0, body))
+        elif kind == c.HEARTBEAT_ACK:
+            link.on_heartbeat_ack(body, now)
+        elif kind == c.COOKIE_ACK:
+            if self._handshake.on_cookie_ack():
+                self._events.append(AssociationUp())
+        elif kind in (c.SHUTDOWN, c.SHUTDOWN_ACK, c.SHUTDOWN_COMPLETE):
+            self._on_shutdown_chunk(kind, flags, body, now)
+        elif kind not in (c.ERROR, c.INIT):
+            return self._on_unknown_chunk(kind, flags, body)
+        return kind != c.INIT
+
+    def _receive_unusual(self, data: bytes, now: float) -> None:
+        """A packet without our tag: an INIT, or a farewell with the peer's tag (RFC 9260 section 8.5.1)."""
+        if len(data) < HEADER_SIZE + 4 or self._handshake.state is State.ENDED:
+            self._dropped += 1
+            return
+        kind, _flags, body, end = next_chunk(data, HEADER_SIZE)
+        ports_match = data[:4] == self._prefix[:4]
+        if not ports_match or not checksum_is_valid(data, zero_allowed=False):
+            self._dropped += 1
+        elif kind == c.INIT and data[4:8] == bytes(4) and end >= len(data):
+            self._handshake.on_init(body, now)
+        else:
+            self._dropped += 1  # DTLS delivers to one association only: nothing here is ours to answer
+
+    def _on_cookie_echo(self, cookie: bytes, now: float) -> bool:
+        accepted = self._handshake.on_cookie_echo(cookie, now)
+        if accepted is Accepted.NOT_OURS:
+            return False
+        if accepted is Accepted.RESTARTED:
+            self._queue = SendQueue()
+            self._shutdown = Shutdown()
+            self._prefix = self._inbound_prefix()
+            self._events.append(AssociationRestarted())
+        if accepted is not Accepted.AGAIN:
+            self._make_link(now)
+            if accepted is Accepted.ESTABLISHED:
+                self._events.append(AssociationUp())
+        self._control.append(c.encode_chunk(c.COOKIE_ACK, 0, b""))
+        return True
+
+    def _make_link(self, now: float) -> None:
+        """Both sides' numbers are known. Data that came in COOKIE-ECHOED stays where it is if they still hold."""
+        peer, local_tsn = self._handshake.peer, self._handshake.initial_tsn
+        assert peer is not None
+        if self._link is None or self._link.peer != peer or self._link.local_tsn != local_tsn:
+            self._link = Established(self._config, peer, local_tsn, self._queue, self._events, now)
+
+    def _on_shutdown_chunk(self, kind: int, flags: int, body: bytes, now: float) -> None:
+        assert self._link is not None
+        phase = self._shutdown.phase
+        if kind == c.SHUTDOWN and len(body) >= 4 and self.is_established:
+            sender = self._link.sender
+            sender.on_sack(c.Sack(int.from_bytes(body[:4], "big"), sender.peer_window, [], []), now)
+            self._shutdown.on_shutdown()
+        elif kind == c.SHUTDOWN_ACK and phase in (Phase.SENT, Phase.ACK_SENT):
+            self._farewell.append(self._link.sealer.seal(c.encode_chunk(c.SHUTDOWN_COMPLETE, 0, b"")))
+            self._lose("shut down", graceful=True)
+        elif kind == c.SHUTDOWN_COMPLETE and phase is Phase.ACK_SENT and not flags & REFLECTED_TAG:
+            self._lose("shut down", graceful=True)
+
+    def _on_unknown_chunk(self, kind: int, flags: int, body: bytes) -> bool:
+        """The two high bits say whether to report it, and whether to go on (RFC 9260 section 3.2)."""
+        if kind & 0x40 and len(self._control) < MAX_CONTROL_CHUNKS:
+            report = encode_parameter(UNRECOGNIZED_CHUNK, c.encode_chunk(kind, flags, body[:64]))
+            self._control.append(c.encode_chunk(c.ERROR, 0, report))
+        return bool(kind & 0x80)
+
+    def _abort(self, cause: int, reason: str, *, graceful: bool) -> None:
+        if self._handshake.state is State.ENDED:
+            return
+        if self._link is not None:
+            text = encode_parameter(cause, reason.encode()[:MAX_REASON])
+            self._farewell.append(self._link.sealer.seal(c.encode_chunk(c.ABORT, 0, text)))
+        self._lose(reason or "aborted", graceful=graceful)
+
+    def _lose(self, reason: str, *, graceful: bool = False) -> None:
+        """The association has ended, for whatever reason; what was queued is gone."""
+        if self._handshake.state is State.ENDED:
+            return
+        self._farewell = self._handshake.take_packets() + self._farewell
+        self._handshake.end()
+        self._queue.streams.clear()
+        self._events.append(AssociationLost(reason, graceful))
+
+    def _inbound_prefix(self) -> bytes:
+        """What every packet for us begins with: ports and our tag."""
+        return _PREFIX.pack(self._config.remote_port, self._config.local_port, self._handshake.tag)
+
+
+def _abort_reason(body: bytes) -> str:
+    """What an ABORT says, for people: error causes of any length come cut down."""
+    if len(body) < 4:
+        return "no reason given"
+    cause, length = struct.unpack_from(">HH", body)
+    text = body[4 : max(4, min(length, 4 + MAX_REASON))].decode("utf-8", "replace")
+    return f"cause {cause} {text!r}" if text.strip("\0") else f"cause {cause}"

@@ -1,0 +1,100 @@
+"""What exists once both sides' numbers are known, and how its chunks become packets (RFC 9260 section 6.10)."""
+
+from __future__ import annotations
+
+__all__ = ["Established"]
+
+from typing import TYPE_CHECKING
+
+from trio_livekit._sansio.sctp.heartbeat import Heartbeat
+from trio_livekit._sansio.sctp.packet import HEADER_SIZE, PacketSealer, bundle
+from trio_livekit._sansio.sctp.reset import StreamResets
+from trio_livekit._sansio.sctp.rx.receiver import Receiver
+from trio_livekit._sansio.sctp.tx.sender import Sender
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.sctp.config import Config
+    from trio_livekit._sansio.sctp.events import Event
+    from trio_livekit._sansio.sctp.negotiation import PeerInfo
+    from trio_livekit._sansio.sctp.tx.send_queue import SendQueue
+
+SACK_SIZE = 16
+
+
+class Established:
+    """The two halves of an association, stream resets, heartbeats, and the sealing of packets to the peer."""
+
+    __slots__ = (
+        "_capacity", "heartbeat", "local_tsn", "peer", "receiver", "resets", "sealer", "sender", "zero_checksum",
+    )  # fmt: skip
+
+    def __init__(
+        self, config: Config, peer: PeerInfo, local_tsn: int, queue: SendQueue, events: list[Event], now: float
+    ) -> None:  # fmt: skip
+        self._capacity = config.mtu - HEADER_SIZE
+        self.peer = peer
+        self.local_tsn = local_tsn
+        self.sealer = PacketSealer(config.local_port, config.remote_port, peer.tag)
+        self.zero_checksum = config.zero_checksum and peer.zero_checksum
+        self.sender = Sender(config, local_tsn, peer.receive_window, queue)
+        self.receiver = Receiver(config, peer.initial_tsn, events)
+        self.resets = StreamResets(local_tsn, peer.initial_tsn)
+        self.heartbeat = Heartbeat(config.heartbeat_interval_s, local_tsn << 32 | peer.tag, now)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing of ours is queued or unacknowledged."""
+        return self.sender.is_idle
+
+    def first_flight(self, now: float, cookie_echo: bytes | None, control: list[bytes]) -> list[bytes]:
+        """Before the COOKIE-ACK: the COOKIE-ECHO, and in the same packet what data fits (section 5.1).
+
+        What has arrived is acknowledged, because a peer that sends data has accepted the cookie.
+        """
+        receiver = self.receiver
+        if cookie_echo is None:
+            bodies = [receiver.sack()] if receiver.wants_sack(now) else []
+            return [self.sealer.seal(body) for body in bodies]
+        chunks = [cookie_echo, *control]
+        room = self._capacity - sum(map(len, chunks))
+        while (size := self.sender.next_chunk_size()) and size <= room:
+            before = len(chunks)
+            self.sender.collect(now, chunks, 1)  # one chunk at a time, so that none is over
+            if len(chunks) == before:
+                break
+            room -= size
+        return [self.sealer.seal(body) for body in bundle(chunks, self._capacity)]
+
+    def packets(self, now: float, control: list[bytes], shutdown: bytes | None) -> list[bytes]:
+        """Everything that may leave now: control, resets, SACK, FORWARD-TSN, retransmissions, new data."""
+        receiver, chunks = self.receiver, control
+        if not self.resets.is_idle:
+            chunks += self.resets.chunks(now, self.sender)
+        if self.heartbeat.at is not None:
+            probe = self.heartbeat.chunk(now, idle=self.is_idle)
+            if probe is not None:
+                chunks.append(probe)
+        if shutdown is not None:
+            chunks.append(shutdown)
+        if receiver.wants_sack(now):
+            chunks.append(receiver.sack())
+            self.sender.collect(now, chunks)
+        else:
+            self.sender.collect(now, chunks)
+            if chunks and receiver.has_unacknowledged and len(chunks[0]) + SACK_SIZE <= self._capacity:
+                chunks.insert(0, receiver.sack())  # it rides along for free
+        if not chunks:
+            return []
+        return self.sealer.seal_all(bundle(chunks, self._capacity), zero_checksum=self.zero_checksum)
+
+    def on_heartbeat_ack(self, body: bytes, now: float) -> None:
+        """A round trip time, if the answer is to a HEARTBEAT of ours."""
+        rtt = self.heartbeat.round_trip(body, now)
+        if rtt is not None:
+            self.sender.rto.sample(rtt, now)
+
+    def deadlines(self, *, established: bool) -> list[float | None]:
+        """The timers of all parts."""
+        if not established:
+            return [self.receiver.sack_at]
+        return [self.sender.next_timeout(), self.receiver.sack_at, self.resets.deadline, self.heartbeat.at]

@@ -1,0 +1,250 @@
+"""Chunks that have a TSN and are not yet cumulatively acknowledged.
+
+TSNs are unwrapped: plain integers that grow without end. ``records[i]`` is the chunk with TSN ``base + i``, so
+finding a TSN costs nothing and a cumulative acknowledgement cuts a slice off the front.
+
+A record is a list, indexed by the constants below, because making one costs a fifth of what an object does and
+there is one for each packet. A record is IN_FLIGHT, ACKED (by a gap block), LOST (waits to be sent again) or
+ABANDONED (its message was given up, RFC 3758 section 3.5). Only the first counts into ``flight``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ABANDONED",
+    "ACKED",
+    "CHUNK",
+    "IN_FLIGHT",
+    "LOST",
+    "MESSAGE",
+    "SENDS",
+    "SENT_AT",
+    "SIZE",
+    "STATE",
+    "TSN",
+    "Outstanding",
+    "Record",
+]
+
+from collections import deque
+from heapq import heappop, heappush
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from trio_livekit._sansio.sctp.chunks import ForwardTsn
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.sctp.tx.send_queue import Message, OutboundStream
+
+Record = list[Any]
+
+TSN, CHUNK, SIZE, MESSAGE, SENT_AT, STATE, SENDS = range(7)
+IN_FLIGHT, ACKED, LOST, ABANDONED = range(4)
+
+MAX_SKIPPED_STREAMS = 256
+"""In one FORWARD-TSN, so that it fits a packet; the next one goes on from there."""
+
+_size_of = itemgetter(SIZE)
+
+
+class Outstanding:
+    """The records, the bytes in flight, what waits for retransmission, and how far was given up."""
+
+    __slots__ = (
+        "_finishing", "_gaps", "_lost", "_settled", "acked_bytes", "advanced", "base", "drained", "flight", "newest",
+        "next_tsn", "records", "rescued", "rtt_record", "troubled_until",
+    )  # fmt: skip
+
+    def __init__(self, initial_tsn: int) -> None:
+        self.base = self.next_tsn = initial_tsn + (1 << 32)
+        self.records: list[Record] = []
+        self.flight = 0
+        self.advanced = self.base - 1
+        """Advanced.Peer.Ack.Point: the last TSN of the settled front that was given up."""
+        self.troubled_until = self.base - 1
+        """Beyond this TSN every record is in flight for the first time, so an acknowledgement needs no look at it."""
+        self._settled = self.base - 1
+        self._lost: list[Record] = []  # heap by TSN; entries whose state has moved on are skipped
+        self._gaps: list[tuple[int, int]] = []
+        self._finishing: deque[Message] = deque()  # with all TSNs given, in order of their last one
+        # What the last acknowledgement did:
+        self.acked_bytes = 0
+        self.rescued: list[Record] = []  # acknowledged while waiting for retransmission: never lost
+        self.newest: Record | None = None  # the most recently sent of the acknowledged
+        self.rtt_record: Record | None = None  # the most recently sent of those sent once
+        self.drained: list[OutboundStream] = []  # had messages acknowledged or given up since the caller looked
+
+    @property
+    def cumulative(self) -> int:
+        """The last TSN the peer acknowledged cumulatively."""
+        return self.base - 1
+
+    @property
+    def has_lost(self) -> bool:
+        """Whether anything waits for retransmission."""
+        lost = self._lost
+        while lost and lost[0][STATE] != LOST:
+            heappop(lost)
+        return bool(lost)
+
+    def unwrap(self, tsn: int) -> int:
+        """The integer for a 32-bit TSN."""
+        return self.base + ((tsn - self.base + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+
+    def finish(self, message: Message) -> None:
+        """The message's last fragment has its TSN."""
+        self._finishing.append(message)
+
+    def acknowledge(self, cumulative: int, gaps: list[tuple[int, int]]) -> None:
+        """Take a valid SACK: everything up to `cumulative`, and the `gaps`, in absolute TSNs."""
+        self.acked_bytes = 0
+        self.rescued = []
+        self.newest = self.rtt_record = None
+        if cumulative >= self.base:
+            self._acknowledge_front(cumulative)
+        if gaps:
+            self.troubled_until = self.next_tsn - 1
+            for start, end in _beyond(self._gaps, gaps):
+                self._acknowledge_each(self.records[max(0, start - self.base) : end - self.base + 1])
+        self._gaps = gaps
+
+    def lose(self, record: Record) -> None:
+        """The record needs to be sent again."""
+        self.flight -= record[SIZE]
+        record[STATE] = LOST
+        heappush(self._lost, record)
+        self.troubled_until = self.next_tsn - 1
+
+    def next_lost(self) -> Record | None:
+        """The lowest record that waits for retransmission, taken from the queue."""
+        return heappop(self._lost) if self.has_lost else None
+
+    def restore_lost(self) -> None:
+        """What waits for retransmission is in flight after all: the timeout was premature."""
+        for record in self._lost:
+            if record[STATE] == LOST:
+                record[STATE] = IN_FLIGHT
+                self.flight += record[SIZE]
+        self._lost.clear()
+
+    def in_flight(self) -> list[Record]:
+        """All records in flight, in order of TSN."""
+        return [record for record in self.records if record[STATE] == IN_FLIGHT]
+
+    def forget_gaps(self) -> None:
+        """Gap blocks are advisory (RFC 9260 section 6.3.3): treat what only they acknowledged as lost."""
+        for record in self.records:
+            if record[STATE] == ACKED:
+                record[STATE] = LOST
+                heappush(self._lost, record)
+        self._gaps = []
+        self._settled = self.cumulative
+
+    def abandon(self, message: Message, now: float) -> None:
+        """Give up a message: none of its chunks is sent again, and the peer is to be told to skip them."""
+        message.abandoned = True
+        message.stream.buffered -= len(message.data)
+        self.drained.append(message.stream)
+        if message.first_tsn < 0:
+            return
+        if message.last_tsn < 0:
+            # The rest was never sent. One more TSN makes sure that a FORWARD-TSN follows even if the peer has all
+            # that was sent: without it the peer would wait for the rest for ever.
+            message.last_tsn = self.next_tsn
+            self.records.append([self.next_tsn, b"", 0, message, now, ABANDONED, 0])
+            self.next_tsn += 1
+        for record in self.records[max(0, message.first_tsn - self.base) : message.last_tsn - self.base + 1]:
+            state = record[STATE]
+            if state == IN_FLIGHT:
+                self.flight -= record[SIZE]
+            if state != ACKED:
+                record[STATE] = ABANDONED
+        self.troubled_until = self.next_tsn - 1
+
+    def advance(self) -> bool:
+        """Move the point up to which the peer may skip; True when it moved (RFC 3758 section 3.5 rule C2)."""
+        before = self.advanced = max(self.advanced, self.cumulative)
+        if self.troubled_until < self.base:
+            return False
+        records, base = self.records, self.base
+        at = max(self._settled, self.cumulative) + 1 - base
+        while at < len(records):
+            state = records[at][STATE]
+            if state == ABANDONED:
+                self.advanced = base + at
+            elif state != ACKED:
+                break
+            at += 1
+        self._settled = base + at - 1
+        return self.advanced > before
+
+    def forward_tsn(self) -> ForwardTsn:
+        """What to tell the peer to skip."""
+        skipped: dict[int, int] = {}
+        upto = self.advanced
+        for record in self.records[: self.advanced - self.base + 1]:
+            message: Message = record[MESSAGE]
+            if record[STATE] != ABANDONED or not message.ordered:
+                continue
+            if len(skipped) >= MAX_SKIPPED_STREAMS and message.stream.id not in skipped:
+                upto = record[TSN] - 1
+                break
+            skipped[message.stream.id] = message.ssn
+        return ForwardTsn(upto & 0xFFFFFFFF, list(skipped.items()))
+
+    def _acknowledge_front(self, cumulative: int) -> None:
+        records = self.records
+        count = cumulative - self.base + 1
+        done = records[:count]
+        del records[:count]
+        if self.base > self.troubled_until:
+            self.newest = last = done[-1]
+            self.rtt_record = last
+            acked = sum(map(_size_of, done))
+            self.flight -= acked
+            self.acked_bytes = acked
+        else:
+            self._acknowledge_each(done)
+        self.base = cumulative + 1
+        finishing = self._finishing
+        while finishing and finishing[0].last_tsn <= cumulative:
+            message = finishing.popleft()
+            if not message.abandoned:
+                message.stream.buffered -= len(message.data)
+                self.drained.append(message.stream)
+
+    def _acknowledge_each(self, acked: list[Record]) -> None:
+        newest = self.newest
+        for record in acked:
+            state = record[STATE]
+            if state == IN_FLIGHT:
+                self.flight -= record[SIZE]
+            elif state == LOST:
+                self.rescued.append(record)
+            else:
+                continue
+            record[STATE] = ACKED
+            self.acked_bytes += record[SIZE]
+            if newest is None or record[SENT_AT] >= newest[SENT_AT]:
+                newest = record
+            if record[SENDS] == 1:
+                self.rtt_record = record
+        self.newest = newest
+
+
+def _beyond(old: list[tuple[int, int]], new: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The parts of the blocks `new` that no block of `old` covers. Both are sorted."""
+    fresh = []
+    at = 0
+    for start, end in new:
+        while at < len(old) and old[at][1] < start:
+            at += 1
+        begin, look = start, at
+        while look < len(old) and old[look][0] <= end:
+            if begin < old[look][0]:
+                fresh.append((begin, old[look][0] - 1))
+            begin = max(begin, old[look][1] + 1)
+            look += 1
+        if begin <= end:
+            fresh.append((begin, end))
+    return fresh

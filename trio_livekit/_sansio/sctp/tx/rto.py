@@ -1,0 +1,62 @@
+"""Round trip times and the retransmission timeout (RFC 9260 section 6.3.1)."""
+
+from __future__ import annotations
+
+__all__ = ["RtoEstimator"]
+
+ALPHA = 1 / 8
+BETA = 1 / 4
+MIN_RTT_WINDOW_S = 30.0
+"""A path change shows as a longer minimum only when the old minimum is forgotten."""
+
+
+class RtoEstimator:
+    """SRTT, RTTVAR, the least RTT of late, and the RTO with its back-off."""
+
+    __slots__ = ("_floor", "_max", "_min_at", "_next_min", "backoff", "latest", "min_rtt", "rttvar", "srtt", "timeout")
+
+    def __init__(self, initial_s: float, variance_floor_s: float, max_s: float) -> None:
+        self._floor = variance_floor_s
+        self._max = max_s
+        self.timeout = initial_s
+        self.srtt: float | None = None
+        self.rttvar = 0.0
+        self.latest = 0.0
+        self.min_rtt = float("inf")
+        self._next_min = float("inf")
+        self._min_at = 0.0
+        self.backoff = 1
+
+    def sample(self, rtt: float, now: float) -> None:
+        """Take one measurement. Karn's rule is the caller's: never of a chunk that was sent twice."""
+        self.latest = rtt
+        if self.srtt is None:
+            self.srtt, self.rttvar = rtt, rtt / 2
+            self._min_at = now
+        else:
+            self.rttvar += BETA * (abs(self.srtt - rtt) - self.rttvar)
+            self.srtt += ALPHA * (rtt - self.srtt)
+        self._track_minimum(rtt, now)
+        self.timeout = min(self._max, self.srtt + max(4 * self.rttvar, self._floor))
+        self.backoff = 1
+
+    @property
+    def current(self) -> float:
+        """The timeout with back-off applied."""
+        return min(self._max, self.timeout * self.backoff)
+
+    def back_off(self) -> None:
+        """A timer ran out: double the timeout (rule E3)."""
+        if self.current < self._max:
+            self.backoff *= 2
+
+    def clear_back_off(self) -> None:
+        """The path answers again."""
+        self.backoff = 1
+
+    def _track_minimum(self, rtt: float, now: float) -> None:
+        self._next_min = min(self._next_min, rtt)
+        if rtt <= self.min_rtt:
+            self.min_rtt, self._min_at, self._next_min = rtt, now, float("inf")
+        elif now - self._min_at > MIN_RTT_WINDOW_S:
+            self.min_rtt, self._min_at, self._next_min = self._next_min, now, float("inf")

@@ -1,0 +1,140 @@
+"""Messages that wait for their turn, and the order in which streams take turns.
+
+A message's fragments need consecutive TSNs, so turns are whole messages. Whose turn it is follows weighted fair
+queueing (as RFC 8260 section 3.6 describes for whole messages): a stream's next message is due at the stream's
+virtual time plus its size over the stream's weight, and the message due first goes first. A small message on a
+quiet stream is therefore due before the next large one of a stream that never stops, and nobody starves.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DEFAULT_WEIGHT", "Message", "OutboundStream", "SendQueue"]
+
+from collections import deque
+from heapq import heappop, heappush
+
+DEFAULT_WEIGHT = 256
+"""The priority "normal" of RFC 8832 section 5.1."""
+
+MESSAGE_OVERHEAD = 64
+"""Bytes added to each message's size when sharing turns, so that tiny messages are not free."""
+
+
+class Message:
+    """One message of the application, from ``send`` until it is acknowledged or given up."""
+
+    __slots__ = (
+        "abandoned", "data", "expires_at", "first_tsn", "last_tsn", "max_retransmits", "offset", "ordered", "ppid",
+        "ssn", "stream",
+    )  # fmt: skip
+
+    def __init__(
+        self, stream: OutboundStream, ppid: int, data: bytes, ordered: bool, max_retransmits: int | None,
+        expires_at: float | None,
+    ) -> None:  # fmt: skip
+        self.stream = stream
+        self.ppid = ppid
+        self.data = data
+        self.ordered = ordered
+        self.max_retransmits = max_retransmits
+        self.expires_at = expires_at
+        self.offset = 0  # bytes that were given TSNs
+        self.ssn = 0  # given with the first TSN
+        self.first_tsn = -1
+        self.last_tsn = -1  # of the last fragment; -1 until that has one
+        self.abandoned = False
+
+
+class OutboundStream:
+    """A stream's queue, its numbering, and how much of it is unacknowledged."""
+
+    __slots__ = (
+        "above_low_water", "buffered", "id", "low_water", "next_ssn", "paused", "queue", "queued", "scheduled",
+        "virtual_time", "weight",
+    )  # fmt: skip
+
+    def __init__(self, stream_id: int) -> None:
+        self.id = stream_id
+        self.queue: deque[Message] = deque()
+        self.queued = 0  # bytes without a TSN yet
+        self.buffered = 0  # bytes neither acknowledged nor given up
+        self.low_water = 0
+        self.above_low_water = False
+        self.next_ssn = 0
+        self.weight = DEFAULT_WEIGHT
+        self.virtual_time = 0.0
+        self.paused = False  # while the stream is being reset
+        self.scheduled = False
+
+
+class SendQueue:
+    """All outbound streams, and the choice of the next message."""
+
+    __slots__ = ("_clock", "_current", "_due", "_turn", "streams")
+
+    def __init__(self) -> None:
+        self.streams: dict[int, OutboundStream] = {}
+        self._due: list[tuple[float, int, OutboundStream]] = []  # heap of streams with messages
+        self._current: Message | None = None  # begun, not finished: it keeps its turn
+        self._clock = 0.0  # virtual time of the last turn given
+        self._turn = 0  # breaks ties, first come first served
+
+    def stream(self, stream_id: int) -> OutboundStream:
+        """The stream with this id, made when it is new."""
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            stream = self.streams[stream_id] = OutboundStream(stream_id)
+        return stream
+
+    def push(self, message: Message) -> None:
+        """Queue a message behind the others of its stream."""
+        stream = message.stream
+        stream.queue.append(message)
+        size = len(message.data)
+        stream.queued += size
+        stream.buffered += size
+        if stream.buffered > stream.low_water:
+            stream.above_low_water = True
+        if not stream.scheduled and not stream.paused:
+            self._schedule(stream)
+
+    def next(self) -> Message | None:
+        """The message whose turn it is; it keeps the turn until ``finished``."""
+        if self._current is not None:
+            return self._current
+        due = self._due
+        while due:
+            at, _, stream = heappop(due)
+            stream.scheduled = False
+            if stream.paused or not stream.queue:
+                continue
+            self._clock = stream.virtual_time = at
+            self._current = message = stream.queue.popleft()
+            return message
+        return None
+
+    def finished(self) -> None:
+        """The message whose turn it was has all its TSNs, or was given up."""
+        message, self._current = self._current, None
+        if message is not None and message.stream.queue:
+            self._schedule(message.stream)
+
+    def pause(self, stream: OutboundStream) -> None:
+        """Give the stream no turns until ``resume``."""
+        stream.paused = True
+
+    def resume(self, stream: OutboundStream) -> None:
+        """Undo ``pause``."""
+        stream.paused = False
+        if stream.queue and not stream.scheduled:
+            self._schedule(stream)
+
+    def __bool__(self) -> bool:
+        return self._current is not None or any(not stream.paused for _, _, stream in self._due)
+
+    def _schedule(self, stream: OutboundStream) -> None:
+        begins = max(stream.virtual_time, self._clock)
+        size = len(stream.queue[0].data) + MESSAGE_OVERHEAD
+        self._turn += 1
+        heappush(self._due, (begins + size / stream.weight, self._turn, stream))
+        stream.scheduled = True

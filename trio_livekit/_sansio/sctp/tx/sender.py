@@ -1,0 +1,438 @@
+"""The sending half: messages in, DATA chunks out, SACKs in (RFC 9260 sections 6 and 7, RFC 3758, RFC 8985)."""
+
+from __future__ import annotations
+
+__all__ = ["Sender"]
+
+import struct
+from typing import TYPE_CHECKING
+
+from trio_livekit._sansio.sctp.chunks import (
+    DATA_HEADER_SIZE,
+    FLAG_FIRST,
+    FLAG_LAST,
+    FLAG_UNORDERED,
+    Sack,
+    encode_forward_tsn,
+)
+from trio_livekit._sansio.sctp.events import BufferedAmountLow, Event
+from trio_livekit._sansio.sctp.tx.congestion import CongestionController, make_controller
+from trio_livekit._sansio.sctp.tx.loss import LossDetector
+from trio_livekit._sansio.sctp.tx.outstanding import (
+    CHUNK,
+    IN_FLIGHT,
+    MESSAGE,
+    SENDS,
+    SENT_AT,
+    SIZE,
+    STATE,
+    TSN,
+    Outstanding,
+    Record,
+)
+from trio_livekit._sansio.sctp.tx.pacer import Pacer
+from trio_livekit._sansio.sctp.tx.rto import RtoEstimator
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.sctp.config import Config
+    from trio_livekit._sansio.sctp.tx.send_queue import Message, SendQueue
+
+# type 0, flags and length as one word; TSN; stream id, sequence number and protocol id as one quad
+_pack_data_header = struct.Struct(">LLQ").pack
+
+PACKET_OVERHEAD = 12
+
+
+class Sender:
+    """What is queued and under way in one association, and every timer that belongs to it."""
+
+    def __init__(self, config: Config, initial_tsn: int, peer_window: int, queue: SendQueue) -> None:
+        self._mtu = config.mtu
+        self._fragment_size = (config.mtu - PACKET_OVERHEAD - DATA_HEADER_SIZE) & ~3
+        self.queue = queue
+        self.out = Outstanding(initial_tsn)
+        self.rto = RtoEstimator(config.rto_initial_s, config.rto_variance_floor_s, config.rto_max_s)
+        self.loss = LossDetector(self.out, self.rto)
+        self.congestion: CongestionController = make_controller(
+            config.congestion, config.mtu, config.initial_window_packets, peer_window
+        )
+        self.pacer = Pacer(config.mtu, config.max_burst_packets)
+        self.peer_window = peer_window
+        self.retransmits = 0
+        self.timeouts = 0
+        self.abandoned = 0
+        self._t3_at: float | None = None
+        self._recovery_until = -1  # TSN; recovering while the cumulative one is below
+        self._repaired_timeout = False  # T3 ran out, and no SACK has said yet whether it had to
+        self._first_retransmit = False  # allowed ahead of the window (RFC 9260 section 7.2.4)
+        self._wrongly_lost = 0
+        self._declared_lost = 0
+        self._probing = False
+        self._forward_due = False
+        self._forward_sent_at = float("-inf")
+        self._last_sent_at = 0.0
+
+    # What comes in
+
+    def on_sack(self, sack: Sack, now: float) -> None:
+        """Take a SACK; one that cannot be true is ignored as a whole."""
+        out = self.out
+        cumulative = out.unwrap(sack.cumulative_tsn)
+        if not self._is_plausible(cumulative, sack.gaps):
+            return
+        flight_before, window_before = out.flight, self.peer_window
+        advanced = cumulative > out.cumulative
+        gaps = [(cumulative + start, cumulative + end) for start, end in sack.gaps]
+        out.acknowledge(cumulative, gaps)
+        self.peer_window = sack.receive_window
+        if out.acked_bytes:
+            self._on_progress(now, flight_before)
+        if sack.duplicates:
+            self._wrongly_lost += self.loss.on_duplicates(sack.duplicates, now)
+        self._end_recovery_if_done()
+        if self._window_reopened(window_before):
+            self._lose(out.in_flight(), now, congested=False)
+        self._detect_losses(now)
+        self._give_up_front(now)
+        self._restart_timers(now, advanced)
+
+    def on_timeout(self, now: float) -> None:
+        """Act on whichever timers have run out."""
+        if self.loss.check_at is not None and now >= self.loss.check_at:
+            self._detect_losses(now)
+            self._give_up_front(now)
+        if self.loss.probe_at is not None and now >= self.loss.probe_at:
+            self.loss.probe_at = None
+            self._probing = True
+        if self._t3_at is not None and now >= self._t3_at:
+            self._on_t3_expired(now)
+
+    def on_path_recovered(self, now: float) -> None:
+        """The path carries again after an outage: do not wait for a backed-off timer."""
+        self.rto.clear_back_off()
+        self._t3_at = None
+        if self.out.flight:
+            self._lose(self.out.in_flight(), now, congested=False)
+            self.loss.on_all_lost([], now)
+        self.congestion.on_path_recovered()
+        self._recovery_until = self.out.next_tsn - 1
+        self._first_retransmit = self.out.has_lost
+        self._give_up_front(now)
+        self._forward_due = self.out.advanced > self.out.cumulative
+
+    def next_timeout(self) -> float | None:
+        """When to call ``on_timeout`` or ``collect`` next."""
+        times = (self._t3_at, self.loss.probe_at, self.loss.check_at, self.pacer.release_at)
+        return min((at for at in times if at is not None), default=None)
+
+    @property
+    def is_idle(self) -> bool:
+        """Nothing queued, nothing unacknowledged."""
+        return not self.out.records and not self.queue
+
+    # What goes out
+
+    def next_chunk_size(self) -> int:
+        """Bytes of the next new DATA chunk, 0 if there is none."""
+        message = self.queue.next()
+        if message is None:
+            return 0
+        return min(len(message.data) - message.offset, self._fragment_size) + DATA_HEADER_SIZE + 3 & ~3
+
+    def collect(self, now: float, chunks: list[bytes], limit: int | None = None) -> None:
+        """Append the chunks that may leave now: FORWARD-TSN, retransmissions, new data (of `limit` bytes at most)."""
+        if self._forward_due:
+            self._forward_due = False
+            if self.out.advanced > self.out.cumulative:
+                chunks.append(encode_forward_tsn(self.out.forward_tsn()))
+                self._forward_sent_at = now
+                self._arm_t3(now)
+        if now - self._last_sent_at > self.rto.timeout and not self.out.flight:
+            self.congestion.on_idle()
+        before = self.out.flight
+        allowance = self.pacer.allowance(now)
+        room = self.congestion.cwnd - before
+        budget = min(room, allowance) if limit is None else min(room, allowance, limit)
+        if self._first_retransmit or (budget > 0 and self.out.has_lost):
+            budget = self._collect_lost(now, chunks, budget)
+        if budget > 0:
+            budget = self._collect_new(now, chunks, budget)
+        if self._probing:
+            self._probing = False
+            if self.out.flight == before:
+                self._collect_probe(now, chunks)
+        sent = self.out.flight - before
+        if sent:
+            self.pacer.spent(sent)
+            self._last_sent_at = now
+            self._arm_t3(now)
+            self._arm_probe(now)
+        if budget <= 0 and self.congestion.cwnd > self.out.flight and (self.out.has_lost or self._may_send_new()):
+            self.pacer.hold(now)
+
+    def _collect_lost(self, now: float, chunks: list[bytes], budget: int) -> int:
+        out = self.out
+        while budget > 0 or self._first_retransmit:
+            self._first_retransmit = False
+            record = out.next_lost()
+            if record is None:
+                break
+            message: Message = record[MESSAGE]
+            if message.expires_at is not None and now >= message.expires_at:
+                self._abandon(message, now)
+                self._give_up_front(now)
+                continue
+            self._resend(record, now, chunks)
+            budget -= record[SIZE]
+        return budget
+
+    def _resend(self, record: Record, now: float, chunks: list[bytes]) -> None:
+        out = self.out
+        if record[STATE] != IN_FLIGHT:
+            record[STATE] = IN_FLIGHT
+            out.flight += record[SIZE]
+        record[SENT_AT] = now
+        record[SENDS] += 1
+        self.loss.on_resent(record)
+        chunks.append(record[CHUNK])
+        self.retransmits += 1
+
+    def _collect_new(self, now: float, chunks: list[bytes], budget: int) -> int:
+        """Give TSNs to queued messages, in the order of their turns, until `budget` bytes are spent."""
+        queue, out = self.queue, self.out
+        window = self.peer_window - out.flight
+        while budget > 0:
+            message = queue.next()
+            if message is None:
+                break
+            if message.expires_at is not None and now >= message.expires_at:
+                queue.finished()
+                message.stream.queued -= len(message.data) - message.offset
+                self._abandon(message, now)
+                self._give_up_front(now)
+                continue
+            if window < min(len(message.data) - message.offset, self._fragment_size) and out.flight:
+                break  # one chunk may always be under way: it probes a closed window
+            spent = self._fragment(message, now, chunks, min(budget, max(window, 1)))
+            budget -= spent
+            window -= spent
+            if message.last_tsn >= 0:
+                queue.finished()
+                out.finish(message)
+        return budget
+
+    def _fragment(self, message: Message, now: float, chunks: list[bytes], budget: int) -> int:
+        """Cut chunks off the message until it ends or `budget` is spent; returns the bytes of chunks."""
+        stream, data, offset = message.stream, message.data, message.offset
+        if message.first_tsn < 0:
+            message.first_tsn = self.out.next_tsn
+            message.ssn = stream.next_ssn
+            if message.ordered:
+                stream.next_ssn = stream.next_ssn + 1 & 0xFFFF
+        end, size, tsn = len(data), self._fragment_size, self.out.next_tsn
+        flags = 0 if message.ordered else FLAG_UNORDERED << 16
+        tail = stream.id << 48 | message.ssn << 32 | message.ppid
+        word = flags | FLAG_FIRST << 16 if not offset else flags
+        full = size + DATA_HEADER_SIZE
+        records_append, chunks_append, pack = self.out.records.append, chunks.append, _pack_data_header
+        begin, spent = offset, 0
+        while end - offset > size and spent < budget:
+            chunk = pack(word | full, tsn & 0xFFFFFFFF, tail) + data[offset : offset + size]
+            offset += size
+            word = flags
+            chunks_append(chunk)
+            records_append([tsn, chunk, full, message, now, IN_FLIGHT, 1])
+            tsn += 1
+            spent += full
+        if end - offset <= size and spent < budget:
+            length = end - offset + DATA_HEADER_SIZE
+            chunk = pack(word | FLAG_LAST << 16 | length, tsn & 0xFFFFFFFF, tail) + data[offset:]
+            if length & 3:
+                chunk += bytes(-length % 4)
+                length = len(chunk)
+            offset = end
+            message.last_tsn = tsn
+            chunks_append(chunk)
+            records_append([tsn, chunk, length, message, now, IN_FLIGHT, 1])
+            tsn += 1
+            spent += length
+        message.offset = offset
+        stream.queued -= offset - begin
+        self.out.next_tsn = tsn
+        self.out.flight += spent
+        return spent
+
+    def _collect_probe(self, now: float, chunks: list[bytes]) -> None:
+        """A tail loss probe: new data ahead of the window, else the last chunk once more (RFC 8985 section 7.3)."""
+        if self._may_send_new():
+            self._collect_new(now, chunks, 1)
+            return
+        for record in reversed(self.out.records):
+            limit = record[MESSAGE].max_retransmits
+            if record[STATE] == IN_FLIGHT and (limit is None or record[SENDS] <= limit):
+                self._resend(record, now, chunks)
+                self._arm_t3(now)
+                return
+
+    def _may_send_new(self) -> bool:
+        message = self.queue.next()
+        if message is None:
+            return False
+        size = min(len(message.data) - message.offset, self._fragment_size)
+        return not self.out.flight or self.peer_window - self.out.flight >= size
+
+    # Loss
+
+    def _on_t3_expired(self, now: float) -> None:
+        out = self.out
+        self.timeouts += 1
+        self._t3_at = None
+        self.rto.back_off()
+        if self.rto.backoff > 2:
+            out.forget_gaps()
+        in_flight = out.in_flight()
+        if in_flight and self.peer_window:
+            self.congestion.on_timeout(out.flight)
+        self._lose(in_flight, now, congested=False)
+        self.loss.on_all_lost(in_flight, now)
+        self.loss.probe_at = None
+        self._recovery_until = -1
+        self._repaired_timeout = out.has_lost
+        self._first_retransmit = out.has_lost
+        self._give_up_front(now)
+        self._forward_due = out.advanced > out.cumulative
+        if out.has_lost or self._forward_due:
+            self._t3_at = now + self.rto.current
+
+    def _detect_losses(self, now: float) -> None:
+        lost = self.loss.detect(now)
+        if lost:
+            self._lose(lost, now, congested=True)
+
+    def _lose(self, lost: list[Record], now: float, *, congested: bool) -> None:
+        """Send each record again, or give up its message; a new window's first loss shrinks the congestion window."""
+        out = self.out
+        flight = out.flight
+        for record in lost:
+            if record[STATE] != IN_FLIGHT:
+                continue  # its message was given up with an earlier record
+            message: Message = record[MESSAGE]
+            limit, expires_at = message.max_retransmits, message.expires_at
+            if (limit is not None and record[SENDS] > limit) or (expires_at is not None and now >= expires_at):
+                self._abandon(message, now)
+            else:
+                out.lose(record)
+        if not congested:
+            return
+        self._declared_lost += len(lost)
+        if out.cumulative >= self._recovery_until or lost[-1][TSN] > self._recovery_until:
+            self._recovery_until = out.next_tsn - 1
+            self._declared_lost = len(lost)
+            self._wrongly_lost = 0
+            self._first_retransmit = out.has_lost
+            self.congestion.on_loss(flight, now, self.rto.min_rtt)
+            self._follow_rate()
+
+    def _abandon(self, message: Message, now: float) -> None:
+        self.abandoned += 1
+        if message.last_tsn < 0 and message.first_tsn >= 0 and self.queue.next() is message:
+            self.queue.finished()
+            message.stream.queued -= len(message.data) - message.offset
+        self.out.abandon(message, now)
+
+    def _give_up_front(self, now: float) -> None:
+        """Move the point the peer may skip to, and have it told: at once when it moved, else once per round trip."""
+        out = self.out
+        patience = self.rto.srtt or self.rto.timeout
+        if out.advance() or (out.advanced > out.cumulative and now - self._forward_sent_at > patience):
+            self._forward_due = True
+
+    # Acknowledgements
+
+    def _is_plausible(self, cumulative: int, gaps: list[tuple[int, int]]) -> bool:
+        out = self.out
+        highest = out.next_tsn - 1
+        if not out.cumulative <= cumulative <= highest:
+            return False  # old, or an acknowledgement of what was never sent
+        if not gaps:
+            return True
+        if len(gaps) > len(out.records) or cumulative + gaps[-1][1] > highest:
+            return False
+        previous = 0
+        for start, end in gaps:
+            if not previous < start <= end:
+                return False
+            previous = end
+        return True
+
+    def _on_progress(self, now: float, flight_before: int) -> None:
+        out, rto = self.out, self.rto
+        sampled = out.rtt_record
+        if sampled is not None and sampled[SENDS] == 1:
+            rto.sample(now - sampled[SENT_AT], now)
+        else:
+            rto.clear_back_off()
+        self.loss.on_acked(now)
+        if out.rescued:
+            self.loss.on_rescued(out.rescued, now)
+            self._wrongly_lost += len(out.rescued)
+            if self._repaired_timeout:
+                self._undo_timeout()
+        self._repaired_timeout = False
+        if self._recovery_until < out.base:
+            self.congestion.on_acked(out.acked_bytes, flight_before, now, rto.latest, rto.min_rtt)
+        self._follow_rate()
+
+    def _follow_rate(self) -> None:
+        congestion = self.congestion
+        self.pacer.set_rate(congestion.cwnd, self.rto.srtt, slow_start=congestion.cwnd < congestion.ssthresh)
+
+    def _undo_timeout(self) -> None:
+        """A chunk sent before T3 ran out, and not since, was acknowledged: the path was slow, not broken."""
+        self.congestion.undo()
+        self.out.restore_lost()
+        self.loss.on_restored()
+
+    def _end_recovery_if_done(self) -> None:
+        if self._declared_lost and self._wrongly_lost >= self._declared_lost:
+            self._declared_lost = self._wrongly_lost = 0
+            self._recovery_until = -1
+            self.congestion.undo()
+            self._follow_rate()
+        elif self._recovery_until >= 0 and self.out.cumulative >= self._recovery_until:
+            self._recovery_until = -1
+            self.loss.on_recovered()
+
+    def _window_reopened(self, window_before: int) -> bool:
+        """A probe of the closed window may have been dropped there: do not wait for its timer."""
+        return window_before < self._fragment_size <= self.peer_window and 0 < self.out.flight <= self._mtu
+
+    def report_drained(self, events: list[Event]) -> None:
+        """Add an event for each stream that fell to its low-water mark."""
+        reported = set()
+        for stream in self.out.drained:
+            if stream.above_low_water and stream.buffered <= stream.low_water and stream.id not in reported:
+                stream.above_low_water = False
+                reported.add(stream.id)
+                events.append(BufferedAmountLow(stream.id))
+        self.out.drained = []
+
+    # Timers
+
+    def _arm_t3(self, now: float) -> None:
+        if self._t3_at is None:
+            self._t3_at = now + self.rto.current
+
+    def _arm_probe(self, now: float) -> None:
+        if self._recovery_until >= self.out.base or not self.out.flight:
+            self.loss.probe_at = None
+        else:
+            self.loss.arm_probe(now, single=self.out.flight <= self._mtu)
+
+    def _restart_timers(self, now: float, advanced: bool) -> None:
+        out = self.out
+        if not out.flight and not out.has_lost and out.advanced <= out.cumulative:
+            self._t3_at = self.loss.probe_at = None
+        elif advanced or self.out.acked_bytes:
+            self._t3_at = now + self.rto.current
+            self._arm_probe(now)

@@ -90,6 +90,10 @@ class SendQueue:
         """Whether ``push`` would accept a frame of this track."""
         return len(self._queues.get(track, ())) < self._frames_per_track
 
+    def queued(self, track: int) -> int:
+        """Frames of a track that wait here, one that is partly sent included."""
+        return len(self._queues.get(track, ()))
+
     def packets_to_send(self, buffered_amount: int, now: float) -> list[bytes]:
         """What the channel should be given now, in this order, while it holds ``buffered_amount`` bytes.
 
@@ -150,7 +154,7 @@ class SendQueue:
         return {track: self.drop(track) for track in list(self._queues)}
 
     def _step(self, track: int, frame: list[bytes]) -> tuple[bytes, bool]:
-        """The next packet of the large frame in progress, or the first of one that is begun; and whether it is the last."""
+        """The next packet of the large frame in progress, or the first of one that is begun; and if it is the last."""
         packet = frame[self._next_packet]
         self._next_packet += 1
         if self._next_packet < len(frame):

@@ -84,9 +84,7 @@ class StreamResets:
 
     def request(self, stream_ids: list[int]) -> None:
         """Reset these outgoing streams once all they have queued is acknowledged."""
-        for stream_id in stream_ids:
-            if stream_id not in self.in_flight:
-                self._waiting[stream_id] = None
+        self._waiting.update(dict.fromkeys(stream_ids))
 
     def chunks(self, now: float, sender: Sender) -> list[bytes]:
         """What to send now: answers, then a request that is due."""

@@ -35,13 +35,13 @@ class HandshakeError(ProtocolError):
     """The peer's part of the handshake cannot be accepted.
 
     Attributes:
-        alert: what to tell the peer, an ``Alert``; ``None`` when the peer told us.
+        alert: what to tell the peer, an ``Alert``.
         proven: whether only somebody who sees our messages could have caused this. Until the keys are agreed, anybody
             who guesses the addresses can forge a handshake message; such an error is only a suspicion, and the
             handshake goes on waiting for the genuine message for a while (see ``Config.suspicion_s``).
     """
 
-    def __init__(self, alert: Alert | None, reason: str, *, proven: bool = False) -> None:
+    def __init__(self, alert: Alert, reason: str, *, proven: bool = False) -> None:
         super().__init__(reason)
         self.alert = alert
         self.proven = proven

@@ -136,6 +136,9 @@ class ClientHandshake:
         self._cookie = cookie
         return Step(flight=self._hello_flight())
 
+    def on_unanswered(self) -> None:
+        """Nothing to conclude from that."""
+
     def on_message(self, message: Message) -> Step | None:
         match self._state:
             case AwaitServerFlight(collected):

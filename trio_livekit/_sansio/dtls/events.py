@@ -57,8 +57,8 @@ class Statistics:
 
     Attributes:
         records_dropped: records that were malformed, forged, replayed or out of place.
-        flights_repeated: flights sent again, by timer or on the peer's repetition.
+        flights_sent: handshake flights, repetitions included.
     """
 
     records_dropped: int
-    flights_repeated: int
+    flights_sent: int

@@ -50,6 +50,11 @@ class Flight:
     answers: Message | None
     timed: bool
 
+    @property
+    def is_repeated(self) -> bool:
+        """Whether there is any reason to keep the flight. A HelloVerifyRequest is sent and forgotten."""
+        return self.timed or self.answers is not None
+
 
 class FlightBuilder:
     """Adds messages to a flight, keeping number and transcript.

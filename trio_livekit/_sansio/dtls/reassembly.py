@@ -112,6 +112,11 @@ class Reassembler:
         self.next_sequence = sequence + 1
         return Message(message.type, sequence, message.pieces[0][1])
 
+    def continue_at(self, sequence: int) -> None:
+        """Wait for message ``sequence``, keeping what has arrived of it and of later ones."""
+        self.next_sequence = sequence
+        self._messages = {number: message for number, message in self._messages.items() if number >= sequence}
+
     def restart(self, sequence: int) -> None:
         """Forget everything and wait for message ``sequence``."""
         self._messages.clear()

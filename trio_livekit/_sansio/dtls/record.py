@@ -219,6 +219,8 @@ class ChaChaSealer:
         )
 
     def seal_many(self, plaintexts: list[bytes]) -> list[bytes]:
+        if self._number + len(plaintexts) > _LAST_NUMBER:
+            raise _exhausted()
         seal = self.seal
         return [seal(plaintext) for plaintext in plaintexts]
 

@@ -67,7 +67,7 @@ class Handshake(Protocol):
     def hello_type(self) -> int | None:
         """The type of the message that opens the peer's first flight, while that is awaited.
 
-        The first message picks the numbering of the rest: it depends on how many HelloVerifyRequests there were.
+        That message picks the numbering of the rest: it depends on how many HelloVerifyRequests there were.
         """
 
     @property
@@ -79,6 +79,9 @@ class Handshake(Protocol):
 
     def forget_flight(self) -> int:
         """Drop what was collected of the peer's flight; returns the number of its first message."""
+
+    def on_unanswered(self) -> None:
+        """Our flight was repeated because no answer came."""
 
     def on_hello_verify(self, message: Message) -> Step | None:
         """Take a HelloVerifyRequest, which stateless servers number as they like."""

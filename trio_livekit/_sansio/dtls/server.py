@@ -50,7 +50,7 @@ from .signatures import SIGNATURE_SCHEMES, sign, signature_scheme, verify
 from .suites import SUITES, Authentication, CipherSuite
 
 COOKIE_HASH = "sha256"
-MAX_HELLO_SEQUENCE = 3  # a client that met that many HelloVerifyRequests gives up
+STALE_AFTER = 4  # repetitions of flight 4 without an answer, which is 1.5 seconds by default
 
 CLIENT_FLIGHT_ORDER: dict[int | None, tuple[int, ...]] = {
     None: (CERTIFICATE,),
@@ -68,13 +68,18 @@ class AwaitClientHello:
 class AwaitClientFlight:
     """Flight 4 was sent; the first half of flight 5, in epoch 0, is being collected."""
 
+    hello: Message
     agreement: Agreement
     share: KeyShare
     transcript: bytes = field(repr=False)
-    sequence: int  # of the client's Certificate
     next_own_sequence: int
     srtp_profile: int | None
     collected: list[Message] = field(default_factory=list)
+    unanswered: int = 0
+
+    @property
+    def is_stale(self) -> bool:
+        return self.unanswered >= STALE_AFTER and not self.collected
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +115,13 @@ class ServerHandshake:
 
     @property
     def hello_type(self) -> int | None:
-        return CLIENT_HELLO if isinstance(self._state, AwaitClientHello) else None
+        match self._state:
+            case AwaitClientHello():
+                return CLIENT_HELLO
+            case AwaitClientFlight(is_stale=True):
+                # Nobody answers flight 4: perhaps the hello was forged, or its client began anew. Another may come.
+                return CLIENT_HELLO
+        return None
 
     @property
     def awaits(self) -> str:
@@ -127,10 +138,17 @@ class ServerHandshake:
         """Nothing that a server receives."""
         return None
 
+    def on_unanswered(self) -> None:
+        match self._state:
+            case AwaitClientFlight() as state:
+                state.unanswered += 1
+
     def on_message(self, message: Message) -> Step | None:
         match self._state:
             case AwaitClientHello():
                 return self._on_client_hello(message)
+            case AwaitClientFlight(hello=hello, is_stale=True) if message.type == CLIENT_HELLO:
+                return self._on_client_hello(message) if message != hello else None
             case AwaitClientFlight(collected=collected) as state:
                 collect(collected, message, CLIENT_FLIGHT_ORDER)
                 if message.type == CERTIFICATE:
@@ -142,9 +160,9 @@ class ServerHandshake:
 
     def forget_flight(self) -> int:
         match self._state:
-            case AwaitClientFlight(sequence=sequence, collected=collected):
+            case AwaitClientFlight(hello=hello, collected=collected):
                 collected.clear()
-                return sequence
+                return hello.sequence + 1
             case AwaitClientFinished(sequence=sequence):
                 return sequence
         return 0
@@ -152,7 +170,7 @@ class ServerHandshake:
     # ClientHello -> flight 2 or 4
 
     def _on_client_hello(self, message: Message) -> Step:
-        if message.type != CLIENT_HELLO or message.sequence > MAX_HELLO_SEQUENCE:
+        if message.type != CLIENT_HELLO:
             raise HandshakeError(Alert.UNEXPECTED_MESSAGE, "another message where ClientHello was expected")
         hello = ClientHello.decode(message.body)
         if self._setup.config.verify_hello and not self._is_cookie_valid(hello):
@@ -187,7 +205,7 @@ class ServerHandshake:
         builder.add(CERTIFICATE_REQUEST, encode_certificate_request())
         builder.add(SERVER_HELLO_DONE, b"")
         self._state = AwaitClientFlight(
-            agreement, share, builder.transcript, message.sequence + 1, builder.next_sequence, srtp_profile
+            message, agreement, share, builder.transcript, builder.next_sequence, srtp_profile
         )
         return Step(flight=builder.build(answers=message, timed=True))
 

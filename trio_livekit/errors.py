@@ -7,6 +7,8 @@ This module imports nothing of the package.
 from __future__ import annotations
 
 __all__ = [
+    "AccessTokenError",
+    "AccessTokenErrorReason",
     "ConnectError",
     "ConnectErrorReason",
     "DecodeError",
@@ -174,4 +176,28 @@ class SubscribeError(LiveKitError):
 
     def __init__(self, reason: SubscribeErrorReason, message: str) -> None:
         super().__init__(message)
+        self.reason = reason
+
+
+class AccessTokenErrorReason(enum.Enum):
+    """Why an access token was not accepted; the value is the text of the error, and says nothing of the token."""
+
+    MALFORMED = "the access token is malformed"
+    UNSUPPORTED_ALGORITHM = "the access token is not signed with HS256"
+    UNKNOWN_KEY = "the access token was issued for an unknown API key"
+    BAD_SIGNATURE = "the signature of the access token does not match"
+    EXPIRED = "the access token has expired"
+    NOT_YET_VALID = "the access token is not valid yet"
+    INVALID_CLAIMS = "the access token has claims that do not make sense"
+
+
+class AccessTokenError(LiveKitError):
+    """An access token was not accepted. Neither the token nor anything in it is in this error.
+
+    Attributes:
+        reason: an ``AccessTokenErrorReason``.
+    """
+
+    def __init__(self, reason: AccessTokenErrorReason) -> None:
+        super().__init__(reason.value)
         self.reason = reason

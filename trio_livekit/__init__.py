@@ -1,1 +1,80 @@
-"""LiveKit for trio: rooms and data tracks as structured concurrency, in pure Python."""
+"""LiveKit for trio: rooms and data tracks as structured concurrency, in pure Python.
+
+>>> import trio_livekit as lk
+>>> async with lk.connect(url, token) as room:                        # one scope: the session
+...     async with room.publish_data_track("lidar") as track:         # one scope: the published track
+...         track.try_push(b"...")
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ConnectError",
+    "ConnectErrorReason",
+    "ConnectionQuality",
+    "DataTrackFrame",
+    "DataTrackSubscription",
+    "DecodeError",
+    "DisconnectReason",
+    "FrameTooLarge",
+    "InternalError",
+    "LiveKitError",
+    "LocalDataTrack",
+    "LocalParticipant",
+    "ParticipantKind",
+    "Permission",
+    "ProtocolError",
+    "PublicationStatistics",
+    "PublishError",
+    "PublishErrorReason",
+    "PushError",
+    "PushErrorReason",
+    "RemoteDataTrack",
+    "RemoteDataTracks",
+    "RemoteParticipant",
+    "Room",
+    "RoomDisconnected",
+    "RoomEvents",
+    "RoomInfo",
+    "SubscribeError",
+    "SubscribeErrorReason",
+    "SubscriptionStatistics",
+    "TransportError",
+    "__version__",
+    "connect",
+    "events",
+    "now_ms",
+]
+
+from . import events
+from ._sansio.signal.messages import ConnectionQuality, DisconnectReason, ParticipantKind, Permission, RoomInfo
+from ._version import __version__
+from .data_tracks import (
+    DataTrackFrame,
+    DataTrackSubscription,
+    LocalDataTrack,
+    PublicationStatistics,
+    RemoteDataTrack,
+    RemoteDataTracks,
+    SubscriptionStatistics,
+    now_ms,
+)
+from .errors import (
+    ConnectError,
+    ConnectErrorReason,
+    DecodeError,
+    FrameTooLarge,
+    InternalError,
+    LiveKitError,
+    ProtocolError,
+    PublishError,
+    PublishErrorReason,
+    PushError,
+    PushErrorReason,
+    RoomDisconnected,
+    SubscribeError,
+    SubscribeErrorReason,
+    TransportError,
+)
+from .participants import LocalParticipant, RemoteParticipant
+from .room import Room, RoomEvents, connect

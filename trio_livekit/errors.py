@@ -57,7 +57,8 @@ class ConnectErrorReason(enum.Enum):
     ROOM_NOT_FOUND = "room_not_found"
     INVALID_REQUEST = "invalid_request"
     UNREACHABLE = "unreachable"  # name, TCP, TLS or websocket: the server was never spoken to
-    SERVER_ERROR = "server_error"  # a 5xx answer; a full room looks like this on servers that do not say more
+    ROOM_REFUSED = "room_refused"  # the node that has the room said no: the room is full, as a rule
+    SERVER_ERROR = "server_error"  # any other 5xx answer
     REFUSED = "refused"  # the server's first message was `leave`; see `disconnect_reason`
     TIMEOUT = "timeout"
     TRANSPORT = "transport"  # signalling worked, but no peer connection came up

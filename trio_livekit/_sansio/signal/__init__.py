@@ -1,1 +1,1 @@
-"""Signalling as plain values: the messages of both directions, the outstanding requests, and who is in the room."""
+"""Signalling as plain values: the messages of both directions, and who is in the room."""

@@ -1,0 +1,188 @@
+"""The peer connections of a session and the data channels on them.
+
+Current servers use one peer connection for both directions. Older ones use two: ours, on which we send, and theirs,
+which they offer and on which they send. Either way there are three channels, known by their labels.
+"""
+
+from __future__ import annotations
+
+__all__ = ["DATA_TRACK", "LOSSY", "RELIABLE", "Links"]
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._sansio.channels import BufferedAmountLow, ChannelClosed, ChannelOpened, MessageReceived
+from .._sansio.peer import Failed
+from .._sansio.signal.messages import Answer, Offer, Target, Trickle
+from .._transport.peer import PeerConfig, PeerConnection
+from ..errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._sansio.peer import PeerEvent
+
+logger = logging.getLogger(__name__)
+
+RELIABLE = "_reliable"
+LOSSY = "_lossy"
+DATA_TRACK = "_data_track"
+
+_REQUIRED = frozenset((RELIABLE, LOSSY))
+"""The server withholds data, silently, until both of these are open."""
+
+
+class Links:
+    """One peer connection that we offer, and on older servers a second one that the server offers.
+
+    ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step. ``on_writable()`` is called
+    when the data track channel has drained.
+    """
+
+    def __init__(
+        self,
+        *,
+        include_loopback: bool,
+        on_message: Callable[[str, bytes], None],
+        on_lost: Callable[[str], None],
+        on_writable: Callable[[], None],
+    ) -> None:
+        self._include_loopback = include_loopback
+        self._on_message = on_message
+        self._on_lost = on_lost
+        self._on_writable = on_writable
+        self._nursery: trio.Nursery | None = None
+        self._publisher = self._peer("publisher", controlling=True)
+        self._subscriber: PeerConnection | None = None
+        self._channels: dict[str, int] = {}
+        self._missing = set(_REQUIRED)
+        self._early: list[Trickle] = []
+        self._offer = Offer("")
+        self.ready = trio.Event()
+        """Set when everything that the server wants open is open."""
+
+    # --- descriptions -------------------------------------------------------------------------------------------------
+
+    async def prepare(self) -> Offer:
+        """Gather local addresses and make the offer. Raises ``TransportError`` or ``OSError``."""
+        await self._publisher.gather()
+        self._offer = Offer(self._publisher.create_offer(), id=1)
+        return self._offer
+
+    def expect_subscriber(self) -> None:
+        """The server will offer a second peer connection, and it counts: nothing arrives before it is up."""
+        self._missing |= {f"subscriber {label}" for label in _REQUIRED}
+
+    def on_answer(self, answer: Answer) -> None:
+        """The server's answer to our offer: the channels can be opened."""
+        if answer.id not in (0, self._offer.id) or self._channels:
+            return
+        try:
+            self._publisher.apply_answer(answer.sdp)
+        except DecodeError as exc:
+            self._on_lost(f"the server's answer is malformed: {exc}")
+            return
+        self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
+        for label in (LOSSY, DATA_TRACK):
+            self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
+        self._replay(Target.PUBLISHER)
+
+    async def on_offer(self, offer: Offer) -> Answer:
+        """The server offers its peer connection: take it. Raises ``DecodeError``."""
+        if self._subscriber is not None or self._nursery is None:
+            raise DecodeError("a second offer for the subscriber connection")
+        subscriber = self._peer("subscriber", controlling=False)
+        await subscriber.gather()
+        self._subscriber = subscriber
+        answer = subscriber.accept_offer(offer.sdp)
+        self._nursery.start_soon(subscriber.run, name="subscriber connection")
+        self._replay(Target.SUBSCRIBER)
+        return Answer(answer, offer.id)
+
+    def on_trickle(self, trickle: Trickle) -> None:
+        """A candidate of the server's; kept until the description it belongs to is there."""
+        if trickle.target == Target.SUBSCRIBER:
+            peer = self._subscriber
+        else:
+            peer = self._publisher if self._channels else None
+        if peer is None:
+            if len(self._early) < 64:
+                self._early.append(trickle)
+            return
+        if trickle.candidate:
+            peer.add_remote_candidate(trickle.candidate)
+        if trickle.final:
+            peer.add_remote_candidate("")
+
+    # --- data ---------------------------------------------------------------------------------------------------------
+
+    def send(self, label: str, messages: list[bytes]) -> None:
+        """Send messages on one of the three channels, in the caller's step as far as the network takes them."""
+        self._publisher.send_all(self._channels[label], messages)
+
+    def buffered_amount(self, label: str) -> int:
+        """Bytes of a channel that have not left yet."""
+        channel_id = self._channels.get(label)
+        return 0 if channel_id is None else self._publisher.buffered_amount(channel_id)
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Drive the peer connections until ``close`` or cancelled."""
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                self._nursery = nursery
+                await nursery.start(self._publisher.run)
+                task_status.started()
+                await trio.sleep_forever()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Say goodbye to the peers and close the sockets."""
+        self._publisher.close()
+        if self._subscriber is not None:
+            self._subscriber.close()
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def _peer(self, which: str, *, controlling: bool) -> PeerConnection:
+        config = PeerConfig(
+            controlling=controlling, include_loopback=self._include_loopback, name=f"{which} connection"
+        )
+        labels: dict[int, str] = {}
+
+        def receive(event: PeerEvent) -> None:
+            if type(event) is MessageReceived:
+                label = labels.get(event.channel_id)
+                if label is not None:
+                    self._on_message(label, event.data)
+            else:
+                self._on_peer_event(which, event, labels)
+
+        return PeerConnection(config, receive)
+
+    def _on_peer_event(self, which: str, event: PeerEvent, labels: dict[int, str]) -> None:
+        if isinstance(event, ChannelOpened):
+            labels[event.channel_id] = event.label
+            self._missing.discard(event.label if which == "publisher" else f"subscriber {event.label}")
+            if not self._missing:
+                self.ready.set()
+        elif isinstance(event, ChannelClosed):
+            label = labels.pop(event.channel_id, None)
+            if label in _REQUIRED:
+                self._on_lost(f"the server closed the {label} channel")
+        elif isinstance(event, BufferedAmountLow):
+            self._on_writable()
+        elif isinstance(event, Failed):
+            self._on_lost(event.reason)
+
+    def _replay(self, target: Target) -> None:
+        early, self._early = self._early, []
+        for trickle in early:
+            if trickle.target == target:
+                self.on_trickle(trickle)
+            else:
+                self._early.append(trickle)

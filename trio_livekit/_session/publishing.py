@@ -1,0 +1,306 @@
+"""Publishing data tracks: the feature that owns our publications, and the packets they send.
+
+The state machine is ``_sansio.tracks.publications``, the order and pace of packets is ``_sansio.tracks.send_queue``.
+Here they meet signalling, the data channel and the blocks of the application.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Publication", "PublicationStatistics", "Publishing"]
+
+import secrets
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._sansio.signal import messages as m
+from .._sansio.tracks.clock import MediaClock
+from .._sansio.tracks.packetizer import Packetizer
+from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
+from .._sansio.tracks.send_queue import SendQueue
+from ..errors import PublishError, PublishErrorReason, PushError, PushErrorReason
+from .links import DATA_TRACK
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from .links import Links
+
+_FLUSH_TIMEOUT_S = 1.0
+"""How long a block that ends normally goes on sending what was accepted."""
+
+_UNPUBLISH_TIMEOUT_S = 1.0
+"""How long leaving a block waits for the server to confirm. The request is on its way by then in any case."""
+
+_MAX_USER_TIMESTAMP = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationStatistics:
+    """Counts of one published track. ``frames_pushed`` is the sum of the four that follow it."""
+
+    frames_pushed: int
+    frames_sent: int
+    frames_queued: int
+    frames_refused: int  # try_push raised: the queue was full, or the frame was not acceptable
+    frames_dropped: int  # accepted, and then dropped: the track ended, or the session was reconnecting
+    payload_bytes_accepted: int
+
+
+_REFUSALS = {
+    PublishErrorReason.NOT_ALLOWED: "the token or the room does not allow publishing data",
+    PublishErrorReason.DUPLICATE_NAME: "this participant already publishes a data track of that name",
+    PublishErrorReason.INVALID_NAME: "a track's name is 1 to 256 bytes of UTF-8",
+    PublishErrorReason.LIMIT_REACHED: "the server allows no more data tracks",
+    PublishErrorReason.TIMEOUT: "the server did not answer; does it support data tracks (LiveKit 1.11 and later)?",
+    PublishErrorReason.DISCONNECTED: "the room was lost",
+}
+
+
+class Publication:
+    """One track of ours, from the request to the end of its block."""
+
+    def __init__(self, owner: Publishing, handle: int, name: str) -> None:
+        self._owner = owner
+        self.handle = handle
+        self.name = name
+        self.sid = ""
+        self.is_published = False
+        self.error: PublishError | None = None
+        self.settled = trio.Event()
+        """The request was answered."""
+        self.gone = trio.Event()
+        """The server has confirmed that the track is unpublished, or there is nothing to confirm."""
+        self.scope = trio.CancelScope()
+        self._packetizer = Packetizer(handle, MediaClock(secrets.randbits(32), trio.current_time()))
+        self._left = False
+        self.pushed = self.refused = self.dropped = self.bytes_accepted = 0
+
+    def push(self, payload: bytes, user_timestamp: int | None, *, counted: bool = True) -> None:
+        """Send or queue one frame. ``counted=False`` leaves a refusal uncounted where trying again makes sense."""
+        try:
+            self._push(payload, user_timestamp)
+        except PushError as error:
+            if counted or error.reason not in (PushErrorReason.QUEUE_FULL, PushErrorReason.NOT_CONNECTED):
+                self.pushed += 1
+                self.refused += 1
+            raise
+        self.pushed += 1
+        self.bytes_accepted += len(payload)
+
+    def _push(self, payload: bytes, user_timestamp: int | None) -> None:
+        if not self.is_published:
+            if self._left or self.error is not None:
+                raise PushError(PushErrorReason.UNPUBLISHED, f"the track {self.name!r} is not published any more")
+            raise PushError(PushErrorReason.NOT_CONNECTED, "the session is reconnecting")
+        if user_timestamp is not None and not 0 <= user_timestamp <= _MAX_USER_TIMESTAMP:
+            raise ValueError(f"a user timestamp is 0 to 2**64 - 1, not {user_timestamp}")
+        self._owner.push(self, payload, user_timestamp)
+
+    def packetize(self, payload: bytes, now: float, user_timestamp: int | None) -> list[bytes]:
+        return self._packetizer.packetize(payload, now, user_timestamp)
+
+    async def wait_for_room(self) -> None:
+        """Wait until a push is worth trying again."""
+        await self._owner.wait_progress()
+
+    async def wait_flushed(self) -> None:
+        """Wait until every accepted frame has left."""
+        while self.is_published and not self._owner.is_flushed(self):
+            await self._owner.wait_progress()
+
+    async def unpublish(self) -> None:
+        """Give the track up and wait, for a short time, for the server to confirm it. Quiet if repeated."""
+        if not self._left:
+            self._left = True
+            self._owner.unpublish(self)
+        with trio.move_on_after(_UNPUBLISH_TIMEOUT_S):
+            await self.gone.wait()
+
+    def statistics(self) -> PublicationStatistics:
+        queued = self._owner.queued(self)
+        return PublicationStatistics(
+            frames_pushed=self.pushed,
+            frames_sent=self.pushed - queued - self.refused - self.dropped,
+            frames_queued=queued,
+            frames_refused=self.refused,
+            frames_dropped=self.dropped,
+            payload_bytes_accepted=self.bytes_accepted,
+        )
+
+
+class Publishing:
+    """The local participant's data tracks."""
+
+    def __init__(self, send_request: Callable[[m.Request], None], links: Links, reschedule: Callable[[], None]) -> None:
+        self._send_request = send_request
+        self._links = links
+        self._reschedule = reschedule
+        self._core = Publications()
+        self._queue = SendQueue()
+        self._publications: dict[int, Publication] = {}
+        self._progress = trio.Event()
+        self._closed = False
+
+    # --- the blocks of the application --------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def publish(self, name: str) -> AsyncIterator[Publication]:
+        """Publish for as long as the block lasts; see ``Room.publish_data_track``."""
+        await trio.lowlevel.checkpoint()
+        handle = self._core.publish(name)
+        publication = self._publications[handle] = Publication(self, handle, name)
+        clean = False
+        try:
+            self._pump()
+            await publication.settled.wait()
+            if publication.error is not None:
+                raise publication.error
+            with publication.scope:
+                yield publication
+                clean = True
+        finally:
+            with trio.CancelScope(shield=True):
+                if clean:
+                    with trio.move_on_after(_FLUSH_TIMEOUT_S):
+                        await publication.wait_flushed()
+                await publication.unpublish()
+            del self._publications[handle]
+        if publication.scope.cancelled_caught:
+            assert publication.error is not None
+            raise publication.error
+
+    def push(self, publication: Publication, payload: bytes, user_timestamp: int | None) -> None:
+        """Packetize a frame and send or queue its packets. Raises ``PushError``."""
+        handle = publication.handle
+        queue = self._queue
+        if not queue.has_room(handle):
+            text = f"{publication.name!r} has its fill of frames waiting to be sent"
+            raise PushError(PushErrorReason.QUEUE_FULL, text)
+        now = trio.current_time()
+        packets = publication.packetize(payload, now, user_timestamp)
+        if queue.passes(packets, self._links.buffered_amount(DATA_TRACK)):
+            self._links.send(DATA_TRACK, packets)
+        else:
+            queue.push(handle, packets)
+            self._send(now)
+
+    def unpublish(self, publication: Publication) -> None:
+        """Tell the server, and drop what is still queued."""
+        publication.is_published = False
+        publication.dropped += self._queue.drop(publication.handle)
+        if publication.error is not None or self._closed:
+            publication.gone.set()  # refused, or ended by the server: there is nothing to confirm
+        self._core.unpublish(publication.handle)
+        self._pump()
+
+    def queued(self, publication: Publication) -> int:
+        """Frames of a track that wait to be handed to the channel."""
+        return self._queue.queued(publication.handle)
+
+    def is_flushed(self, publication: Publication) -> bool:
+        """Whether the channel has nothing of this track, or of any other, that has not left."""
+        return not self.queued(publication) and not self._links.buffered_amount(DATA_TRACK)
+
+    async def wait_progress(self) -> None:
+        """Wait until something has been sent, or has changed."""
+        await self._progress.wait()
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def on_response(self, response: m.DataTrackPublished | m.DataTrackUnpublished | m.RequestResponse) -> None:
+        """What the server answered to a request of ours."""
+        gone: int | None = None
+        match response:
+            case m.DataTrackPublished(info):
+                self._core.on_published(info)
+            case m.DataTrackUnpublished(info):
+                self._core.on_unpublished(info)
+                gone = info.pub_handle
+            case m.RequestResponse(_, reason, message, publish_handle, unpublish_handle):
+                if publish_handle is not None:
+                    self._core.on_refused(publish_handle, reason, message)
+                elif unpublish_handle is not None:
+                    self._core.on_unpublish_refused(unpublish_handle)
+                    gone = unpublish_handle
+        if gone is not None and gone in self._publications:
+            self._publications[gone].gone.set()
+        self._pump()
+
+    def on_own_tracks(self, tracks: tuple[m.DataTrackInfo, ...]) -> None:
+        """The complete list of our tracks, as the server has it."""
+        self._core.on_own_tracks(tracks)
+        self._pump()
+
+    def on_writable(self) -> None:
+        """The channel has drained."""
+        self._send(trio.current_time())
+
+    def close(self) -> None:
+        """The session is over: nothing is sent any more."""
+        self._closed = True
+        self._core.on_disconnected()
+        self._pump()
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        deadlines = (self._core.next_timeout(), self._queue.next_timeout())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def handle_timeout(self, now: float) -> None:
+        self._core.handle_timeout(now)
+        self._pump()
+        self._send(now)
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def _send(self, now: float) -> None:
+        """Hand the channel what it should have now."""
+        if self._closed:
+            return
+        packets = self._queue.packets_to_send(self._links.buffered_amount(DATA_TRACK), now)
+        if packets:
+            self._links.send(DATA_TRACK, packets)
+        self._notify()
+        self._reschedule()
+
+    def _pump(self) -> None:
+        for event in self._core.poll_events():
+            publication = self._publications.get(event.handle)
+            if publication is None:
+                continue
+            match event:
+                case Published(_, sid):
+                    publication.sid = sid
+                    publication.is_published = True
+                    publication.settled.set()
+                case Republishing():
+                    publication.is_published = False
+                    publication.dropped += self._queue.drop(event.handle)
+                case Refused(_, reason, code, message):
+                    text = _REFUSALS.get(reason) or f"the server refused ({code}): {message}"
+                    self._fail(publication, PublishError(reason, text, code=code, server_message=message))
+                case Unpublished(_, by_server=True):
+                    text = f"the server unpublished {publication.name!r}; the permission to publish may be gone"
+                    self._fail(publication, PublishError(PublishErrorReason.UNPUBLISHED, text))
+        if not self._closed:
+            for command in self._core.poll_commands(trio.current_time()):
+                self._send_request(command)
+        self._notify()
+        self._reschedule()
+
+    def _fail(self, publication: Publication, error: PublishError) -> None:
+        """The track is not, or no longer, published: whoever waits for it is told, and its block is cancelled."""
+        publication.is_published = False
+        publication.error = error
+        publication.dropped += self._queue.drop(publication.handle)
+        publication.settled.set()
+        publication.gone.set()
+        publication.scope.cancel(str(error))
+
+    def _notify(self) -> None:
+        self._progress.set()
+        self._progress = trio.Event()

@@ -1,0 +1,126 @@
+"""The signal websocket of one session: requests go up in order, responses come down in order, pings measure it."""
+
+from __future__ import annotations
+
+__all__ = ["SignalLost", "Signalling"]
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._sansio.signal.messages import DisconnectReason, Leave, LeaveAction, Ping, Pong
+from .._transport.websocket import WebsocketClosed
+from .._wire.signal import decode_response, encode_request
+from ..errors import DecodeError, InternalError, LiveKitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._sansio.signal.messages import Request, Response
+    from .._transport.websocket import Websocket
+
+logger = logging.getLogger(__name__)
+
+_QUEUE_REQUESTS = 128
+"""Requests waiting to be sent. The server closes the connection at about 200 in flight, so more would not help."""
+
+_LEAVE_TIMEOUT_S = 0.5
+
+
+class SignalLost(LiveKitError):
+    """The signal websocket closed, broke, or stopped answering pings."""
+
+
+class Signalling:
+    """Speaks on one open websocket; ``run`` does the work, and ends only by an error or by being cancelled."""
+
+    def __init__(self, websocket: Websocket, deliver: Callable[[Response], None]) -> None:
+        self._websocket = websocket
+        self._deliver = deliver
+        self._outbox, self._to_send = trio.open_memory_channel[bytes](_QUEUE_REQUESTS)
+        self._last_pong = trio.current_time()
+        self.rtt_s: float | None = None
+
+    def send_nowait(self, request: Request) -> None:
+        """Queue a request; it leaves in the order of the calls."""
+        try:
+            self._outbox.send_nowait(encode_request(request))
+        except trio.WouldBlock:
+            raise InternalError(f"over {_QUEUE_REQUESTS} signalling requests are waiting to be sent") from None
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the session is ending, and whoever waits for an answer is told so elsewhere
+
+    async def send(self, request: Request) -> None:
+        """Queue a request, waiting for room in the queue."""
+        await self._outbox.send(encode_request(request))
+
+    async def receive_first(self) -> Response:
+        """The first response this package understands: ``join``, ``reconnect`` or ``leave`` on a healthy server."""
+        while True:
+            response = self._decode(await self._websocket.receive())
+            if response is not None:
+                return response
+
+    async def run(self, ping_interval_s: float, ping_timeout_s: float) -> None:
+        """Send, receive and ping. Raises ``SignalLost`` when the connection does not do that any more."""
+        self._last_pong = trio.current_time()
+        try:
+            async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                nursery.start_soon(self._send_requests, name="signalling: send")
+                nursery.start_soon(self._receive_responses, name="signalling: receive")
+                if ping_interval_s > 0:
+                    nursery.start_soon(self._ping, ping_interval_s, ping_timeout_s, name="signalling: ping")
+        except* WebsocketClosed as group:
+            lost: SignalLost | None = SignalLost(str(group.exceptions[0]))
+        except* SignalLost as group:
+            lost = SignalLost(str(group.exceptions[0]))
+        else:
+            lost = None
+        if lost is not None:
+            raise lost
+
+    async def leave(self) -> None:
+        """Say goodbye if the websocket still takes it, and close it. Bounded, also when cancelled; never raises."""
+        with trio.move_on_after(_LEAVE_TIMEOUT_S, shield=True):
+            goodbye = Leave(DisconnectReason.CLIENT_INITIATED, LeaveAction.DISCONNECT)
+            try:
+                await self._websocket.send(encode_request(goodbye))
+            except WebsocketClosed:
+                pass
+        await self._websocket.aclose()
+        self._outbox.close()
+        self._to_send.close()
+
+    async def _send_requests(self) -> None:
+        async for request in self._to_send:
+            await self._websocket.send(request)
+
+    async def _receive_responses(self) -> None:
+        while True:
+            response = self._decode(await self._websocket.receive())
+            if isinstance(response, Pong):
+                self._on_pong(response)
+            elif response is not None:
+                self._deliver(response)
+
+    def _decode(self, message: bytes) -> Response | None:
+        try:
+            return decode_response(message)
+        except DecodeError as exc:
+            logger.warning("ignored a signalling message of %d bytes: %s", len(message), exc)
+            return None
+
+    def _on_pong(self, pong: Pong) -> None:
+        self._last_pong = now = trio.current_time()
+        sent_at = pong.last_ping_timestamp_ms / 1000
+        if 0 <= now - sent_at < 60:
+            self.rtt_s = now - sent_at
+
+    async def _ping(self, interval_s: float, timeout_s: float) -> None:
+        while True:
+            if timeout_s > 0 and trio.current_time() - self._last_pong > timeout_s:
+                raise SignalLost(f"no pong from the server for {timeout_s:g} s")
+            rtt_ms = round((self.rtt_s or 0) * 1000)
+            await self._websocket.send(encode_request(Ping(round(trio.current_time() * 1000), rtt_ms)))
+            await trio.sleep(interval_s)

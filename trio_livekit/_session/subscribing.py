@@ -1,0 +1,252 @@
+"""Subscribing to data tracks: the feature that owns what others publish, our subscriptions, and their readers.
+
+What exists is ``_sansio.tracks.catalogue``, what is subscribed is ``_sansio.tracks.subscriptions``. Here they meet
+signalling and the blocks of the application: several readers of a track share one subscription on the server.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Reader", "RemoteTrack", "Subscribing", "SubscriptionStatistics", "TrackPublished", "TrackUnpublished"]
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from .._sansio.signal.messages import EncryptionType
+from .._sansio.tracks import catalogue
+from .._sansio.tracks.depacketizer import Depacketizer, TrackFrame
+from .._sansio.tracks.subscriptions import Active, Ended, Subscriptions, TimedOut
+from ..errors import SubscribeError, SubscribeErrorReason
+from .mailbox import Mailbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._sansio.signal.messages import DataTrackInfo, ParticipantInfo, Request
+
+
+class TrackPublished(NamedTuple):
+    """A remote participant has a new track."""
+
+    track: RemoteTrack
+
+
+class TrackUnpublished(NamedTuple):
+    """A remote track is gone."""
+
+    track: RemoteTrack
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionStatistics:
+    """Counts of one subscription. Losses on the way are of the track as a whole, since it was first subscribed."""
+
+    frames_received: int  # whole frames that reached this subscription's buffer
+    frames_displaced: int  # of those, dropped from a full buffer in favour of newer ones
+    frames_buffered: int  # of those, waiting to be read
+    frames_lost: int  # by their numbers: published while subscribed, and never completed here
+    frames_incomplete: int  # of those, some packets came: given up when a newer frame needed the place, or at the end
+
+
+class Reader(Mailbox[TrackFrame]):
+    """One subscription block's end of a track."""
+
+    __slots__ = ("_release", "_track")
+
+    def __init__(self, capacity: int, track: RemoteTrack, release: Callable[[Reader], None]) -> None:
+        super().__init__(capacity)
+        self._track = track
+        self._release = release
+
+    def close(self) -> None:
+        super().close()
+        self._release(self)
+
+    def statistics(self) -> SubscriptionStatistics:
+        track = self._track.depacketizer.statistics()
+        return SubscriptionStatistics(
+            frames_received=self.put_count,
+            frames_displaced=self.displaced,
+            frames_buffered=len(self),
+            frames_lost=max(0, track.frames_expected - track.frames),
+            frames_incomplete=track.interrupted + track.buffer_full + track.incomplete + track.abandoned,
+        )
+
+
+class RemoteTrack:
+    """One track that somebody else publishes."""
+
+    def __init__(self, owner: Subscribing, publisher_identity: str, info: DataTrackInfo) -> None:
+        self._owner = owner
+        self.publisher_identity = publisher_identity
+        self.info = info
+        self.depacketizer = Depacketizer(wait_for_late_packets=True)
+        self.readers: list[Reader] = []
+        self.active = trio.Event()
+        """Set when the subscription is established, or has failed: see ``error``."""
+        self.error: Exception | None = None
+        self.ended = trio.Event()
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def sid(self) -> str:
+        return self.info.sid
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.info.encryption is not EncryptionType.NONE
+
+    async def open_reader(self, capacity: int, max_partial_frames: int) -> Reader:
+        """Subscribe; returns when frames flow. Raises ``SubscribeError`` or what ended the session."""
+        await trio.lowlevel.checkpoint()
+        return await self._owner.open_reader(self, capacity, max_partial_frames)
+
+
+class Subscribing:
+    """The data tracks of the other participants."""
+
+    def __init__(
+        self,
+        send_request: Callable[[Request], None],
+        announce: Callable[[TrackPublished | TrackUnpublished], None],
+        reschedule: Callable[[], None],
+    ) -> None:
+        self._send_request = send_request
+        self._announce = announce
+        self._reschedule = reschedule
+        self._catalogue = catalogue.Catalogue()
+        self._core = Subscriptions()
+        self._tracks: dict[str, RemoteTrack] = {}
+        self._receive = self._core.receive
+        self._over: Exception | None = None
+
+    # --- the blocks of the application --------------------------------------------------------------------------------
+
+    async def open_reader(self, track: RemoteTrack, capacity: int, max_partial_frames: int) -> Reader:
+        """Add a reader to a track, subscribing to it if this is the first; returns when frames flow."""
+        if self._over is not None:
+            raise self._over
+        if track.ended.is_set():
+            raise _unpublished(track)
+        reader = Reader(capacity, track, self._release)
+        track.depacketizer.max_partial_frames = max_partial_frames
+        track.readers.append(reader)
+        if track.active.is_set() and track.error is not None:
+            track.active, track.error = trio.Event(), None
+        self._core.want(track.sid, track.depacketizer, trio.current_time())
+        self._pump()
+        try:
+            await track.active.wait()
+            if track.error is not None:
+                raise track.error
+        except BaseException:
+            reader.close()
+            raise
+        return reader
+
+    def _release(self, reader: Reader) -> None:
+        track = reader._track
+        if reader not in track.readers:
+            return
+        track.readers.remove(reader)
+        if not track.readers and not track.ended.is_set():
+            track.active = trio.Event()
+            self._core.unwant(track.sid, trio.current_time())
+            self._pump()
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def on_packet(self, data: bytes) -> None:
+        """One message of the data track channel."""
+        received = self._receive(data)
+        if received is not None:
+            sid, frame = received
+            for reader in self._tracks[sid].readers:
+                reader.put(frame)
+
+    def on_participant(self, info: ParticipantInfo) -> None:
+        """A participant as the server describes it, with the complete list of its tracks."""
+        self._on_catalogue(self._catalogue.update([(info.identity, info.data_tracks)]))
+
+    def on_participant_left(self, info: ParticipantInfo) -> None:
+        """A participant is gone, and its tracks with it."""
+        self._on_catalogue(self._catalogue.update([(info.identity, ())]))
+
+    def on_handles(self, handles: dict[int, str]) -> None:
+        """The complete list of active subscriptions."""
+        self._core.on_handles(handles, trio.current_time())
+        self._pump()
+
+    def close(self, error: Exception | None) -> None:
+        """The session is over: ``error`` says how, ``None`` that we left."""
+        self._over = error or trio.ClosedResourceError("the room was left")
+        for track in self._tracks.values():
+            if not track.active.is_set():
+                track.error = self._over
+                track.active.set()
+            track.ended.set()
+            for reader in track.readers:
+                reader.end(self._over)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        return self._core.next_timeout()
+
+    def handle_timeout(self, now: float) -> None:
+        self._core.handle_timeout(now)
+        self._pump()
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def _on_catalogue(self, events: list[catalogue.CatalogueEvent]) -> None:
+        for event in events:
+            match event:
+                case catalogue.TrackPublished(identity, info):
+                    track = self._tracks[info.sid] = RemoteTrack(self, identity, info)
+                    self._announce(TrackPublished(track))
+                case catalogue.TrackReassigned(_, old_sid, info):
+                    track = self._tracks[info.sid] = self._tracks.pop(old_sid)
+                    track.info = info
+                    self._core.on_reassigned(old_sid, info.sid, trio.current_time())
+                case catalogue.TrackUnpublished(_, info):
+                    self._end(self._tracks.pop(info.sid))
+        self._pump()
+
+    def _end(self, track: RemoteTrack) -> None:
+        track.ended.set()
+        if not track.active.is_set():
+            track.error = _unpublished(track)
+            track.active.set()
+        for reader in track.readers:
+            reader.end()
+        self._core.on_unpublished(track.sid)
+        self._announce(TrackUnpublished(track))
+
+    def _pump(self) -> None:
+        if self._over is not None:
+            return
+        for event in self._core.poll_events():
+            match event:
+                case Active(sid):
+                    self._tracks[sid].active.set()
+                case TimedOut(sid):
+                    self._fail(self._tracks[sid])
+                case Ended():
+                    pass  # the catalogue said so, and the readers know
+        for command in self._core.poll_commands():
+            self._send_request(command)
+        self._reschedule()
+
+    def _fail(self, track: RemoteTrack) -> None:
+        text = f"the server did not forward {track.name!r} within 10 s; perhaps subscribing to it is not permitted"
+        track.error = SubscribeError(SubscribeErrorReason.TIMEOUT, text)
+        track.active.set()
+
+
+def _unpublished(track: RemoteTrack) -> SubscribeError:
+    return SubscribeError(SubscribeErrorReason.UNPUBLISHED, f"the track {track.name!r} is not published any more")

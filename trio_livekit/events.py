@@ -1,0 +1,159 @@
+"""What happens in a room, as frozen dataclasses, read with ``async with room.events() as events``.
+
+Events tell what changed; the state they speak of is always there to read without them (``room.participants``,
+``participant.attributes``, ``participant.data_tracks``).
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ActiveSpeakersChanged",
+    "ConnectionQualityChanged",
+    "DataTrackPublished",
+    "DataTrackUnpublished",
+    "EventsMissed",
+    "ParticipantActive",
+    "ParticipantAttributesChanged",
+    "ParticipantConnected",
+    "ParticipantDisconnected",
+    "ParticipantMetadataChanged",
+    "ParticipantNameChanged",
+    "ParticipantPermissionsChanged",
+    "RoomEvent",
+    "RoomInfoChanged",
+    "RoomMetadataChanged",
+]
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._sansio.signal.messages import ConnectionQuality, DisconnectReason, Permission, RoomInfo
+    from .data_tracks import RemoteDataTrack
+    from .participants import LocalParticipant, RemoteParticipant
+
+    Participant = LocalParticipant | RemoteParticipant
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantConnected:
+    """A participant joined. Those already there at ``connect`` are in ``room.participants`` without an event."""
+
+    participant: RemoteParticipant
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantDisconnected:
+    """A participant left; its data tracks were reported unpublished just before."""
+
+    participant: RemoteParticipant
+    reason: DisconnectReason
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantActive:
+    """A participant's peer connection is up: what is sent to it now arrives."""
+
+    participant: RemoteParticipant
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantNameChanged:
+    """A participant's display name changed."""
+
+    participant: Participant
+    old_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantMetadataChanged:
+    """A participant's metadata changed."""
+
+    participant: Participant
+    old_metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantAttributesChanged:
+    """Some of a participant's attributes changed: only those, with their new values; ``None`` where one was removed."""
+
+    participant: Participant
+    changed: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantPermissionsChanged:
+    """What a participant may do changed."""
+
+    participant: Participant
+    old_permission: Permission | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionQualityChanged:
+    """How well the server hears a participant changed."""
+
+    participant: Participant
+    quality: ConnectionQuality
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveSpeakersChanged:
+    """Who speaks, loudest first, by identity with the level (0 to 1)."""
+
+    speakers: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMetadataChanged:
+    """The room's metadata changed."""
+
+    old_metadata: str
+    metadata: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomInfoChanged:
+    """Something else about the room changed: its counters, or whether it is being recorded."""
+
+    info: RoomInfo
+
+
+@dataclass(frozen=True, slots=True)
+class DataTrackPublished:
+    """A remote participant published a data track."""
+
+    track: RemoteDataTrack
+
+
+@dataclass(frozen=True, slots=True)
+class DataTrackUnpublished:
+    """A remote data track ended."""
+
+    track: RemoteDataTrack
+
+
+@dataclass(frozen=True, slots=True)
+class EventsMissed:
+    """This reader fell behind and its buffer overflowed: so many events are lost to it. Read the state afresh."""
+
+    count: int
+
+
+RoomEvent = (
+    ParticipantConnected
+    | ParticipantDisconnected
+    | ParticipantActive
+    | ParticipantNameChanged
+    | ParticipantMetadataChanged
+    | ParticipantAttributesChanged
+    | ParticipantPermissionsChanged
+    | ConnectionQualityChanged
+    | ActiveSpeakersChanged
+    | RoomMetadataChanged
+    | RoomInfoChanged
+    | DataTrackPublished
+    | DataTrackUnpublished
+    | EventsMissed
+)
+"""Everything that ``room.events()`` yields."""

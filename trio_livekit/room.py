@@ -1,0 +1,307 @@
+"""``connect`` and ``Room``: what one ``async with`` gives you."""
+
+from __future__ import annotations
+
+__all__ = ["Room", "RoomEvents", "connect"]
+
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import trio
+
+from . import events as ev
+from ._sansio.signal import messages as m
+from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
+from ._session.mailbox import Mailbox
+from ._session.session import SessionOptions, open_session
+from ._session.subscribing import TrackPublished, TrackUnpublished
+from .data_tracks import LocalDataTrack, RemoteDataTrack
+from .participants import LocalParticipant, RemoteParticipant
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncIterator, Mapping
+
+    from ._session.session import Session, SessionEvent
+
+DEFAULT_EVENT_BUFFER = 256
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    token: str,
+    *,
+    join_timeout: float = 15.0,
+    auto_subscribe: bool = True,
+    ssl_context: ssl.SSLContext | None = None,
+) -> AsyncIterator[Room]:
+    """Join the room that ``token`` names, for as long as the block lasts.
+
+    The block is entered when data can flow both ways. Leaving it, for whatever reason, leaves the room. Losing the room
+    cancels the block, and comes out as ``RoomDisconnected``.
+
+    Args:
+        url: the server, ``wss://host[:port]`` (also ``ws``, ``https``, ``http``).
+        token: an access token, from ``access_token`` or your backend.
+        join_timeout: seconds that joining may take; a ``trio.fail_after`` around the block would bound the whole visit.
+        auto_subscribe: whether the server sends the media tracks of others; data tracks are always subscribed by hand.
+        ssl_context: for ``wss``, instead of the system's.
+
+    Raises:
+        ConnectError: the room could not be joined; its ``reason`` says why.
+        RoomDisconnected: the room was lost inside the block; its ``reason`` says why.
+    """
+    room = Room()
+    options = SessionOptions(auto_subscribe=auto_subscribe, ssl_context=ssl_context)
+    async with open_session(
+        url, token, join_timeout_s=join_timeout, options=options, listener=room._on_session_event
+    ) as session:
+        room._enter(session)
+        try:
+            yield room
+        finally:
+            room._leave()
+
+
+class RoomEvents(trio.abc.ReceiveChannel[ev.RoomEvent]):
+    """The events of a room since this was opened, in order. Comes from ``room.events()``."""
+
+    def __init__(self, buffer_size: int) -> None:
+        self._mailbox: Mailbox[ev.RoomEvent] = Mailbox(buffer_size)
+        self._reported = 0
+
+    async def receive(self) -> ev.RoomEvent:
+        """The next event. When the buffer overflowed, ``EventsMissed`` comes first.
+
+        Raises ``trio.EndOfChannel`` when the room was left, ``trio.ClosedResourceError`` after ``aclose``.
+        """
+        missed = self._mailbox.displaced - self._reported
+        if missed:
+            self._reported += missed
+            await trio.lowlevel.checkpoint()
+            return ev.EventsMissed(missed)
+        return await self._mailbox.get()
+
+    async def aclose(self) -> None:
+        """Stop listening before the block ends."""
+        self._mailbox.close()
+        await trio.lowlevel.checkpoint()
+
+
+class Room:
+    """A room that this client is in. Comes from ``connect``.
+
+    Attributes:
+        local_participant: this client.
+    """
+
+    local_participant: LocalParticipant
+
+    def __init__(self) -> None:
+        self._session: Session
+        self._info = m.RoomInfo()
+        self._participants: dict[str, RemoteParticipant] = {}
+        self._tracks: dict[object, RemoteDataTrack] = {}
+        self._speakers: dict[str, float] = {}
+        self._readers: set[RoomEvents] = set()
+        self._changed = trio.Event()
+        self._entered = self._left = False
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The room's name, from the token."""
+        return self._info.name
+
+    @property
+    def sid(self) -> str:
+        """The server's name for the room; may stay empty for a moment after joining."""
+        return self._info.sid
+
+    @property
+    def metadata(self) -> str:
+        """The room's metadata."""
+        return self._info.metadata
+
+    @property
+    def info(self) -> m.RoomInfo:
+        """All that the server said of the room, as a snapshot."""
+        return self._info
+
+    @property
+    def server_version(self) -> str:
+        """The version the server gave when the room was joined."""
+        return self._session.server_version
+
+    @property
+    def participants(self) -> Mapping[str, RemoteParticipant]:
+        """The other participants, by identity: a live, read-only view."""
+        return MappingProxyType(self._participants)
+
+    @property
+    def active_speakers(self) -> tuple[tuple[str, float], ...]:
+        """Who speaks, loudest first: identity and level, 0 to 1."""
+        return tuple(sorted(self._speakers.items(), key=lambda speaker: -speaker[1]))
+
+    async def wait_for_participant(self, identity: str) -> RemoteParticipant:
+        """The participant with this identity, as soon as it is there; bound the wait with a cancel scope.
+
+        A server tells of a participant that publishes nothing up to 3 seconds after it joined.
+        Raises ``trio.ClosedResourceError`` when the room has been left.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._check_open()
+            participant = self._participants.get(identity)
+            if participant is not None:
+                return participant
+            await self._changed.wait()
+
+    @asynccontextmanager
+    async def events(self, *, buffer_size: int = DEFAULT_EVENT_BUFFER) -> AsyncIterator[RoomEvents]:
+        """Listen to what happens, from now until the block ends.
+
+        Every listener has a buffer of ``buffer_size`` events of its own; when it overflows, the oldest are dropped and
+        an ``EventsMissed`` says how many.
+        """
+        if buffer_size < 1:
+            raise ValueError("buffer_size is a number of events, at least 1")
+        self._check_open()
+        await trio.lowlevel.checkpoint()
+        reader = RoomEvents(buffer_size)
+        self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+            reader._mailbox.close()
+
+    # --- data tracks --------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def publish_data_track(self, name: str) -> AsyncIterator[LocalDataTrack]:
+        """Publish a data track for as long as the block lasts.
+
+        ``name`` is 1 to 256 bytes of UTF-8, unique among this participant's tracks. Leaving the block normally first
+        sends what was accepted; leaving it by an exception or by cancellation drops that. Either way it unpublishes.
+
+        Raises ``PublishError``: the server refused, with its reason; or, from inside the block, it ended the track.
+        """
+        self._check_open()
+        async with self._session.publishing.publish(name) as publication:
+            yield LocalDataTrack(publication)
+
+    # --- what the session tells ---------------------------------------------------------------------------------------
+
+    def _enter(self, session: Session) -> None:
+        self._session = session
+        self._info = session.room
+        self.local_participant = LocalParticipant(session.roster.local)
+        self._entered = True
+
+    def _leave(self) -> None:
+        self._left = True
+        for reader in self._readers:
+            reader._mailbox.end()
+        for participant in self._participants.values():
+            participant.data_tracks._finish(trio.ClosedResourceError("the room was left"))
+        self._notify()
+
+    def _check_open(self) -> None:
+        if self._left:
+            raise trio.ClosedResourceError("the room was left")
+
+    def _on_session_event(self, event: SessionEvent) -> None:
+        match event:
+            case Joined(info):
+                participant = self._participants[info.identity] = RemoteParticipant(info)
+                self._emit(ev.ParticipantConnected(participant))
+                self._notify()
+            case Left(info, reason):
+                gone = self._participants.pop(info.identity)
+                gone.data_tracks._finish()
+                self._emit(ev.ParticipantDisconnected(gone, reason))
+            case Changed(old, new):
+                participant = self._participants[new.identity]
+                participant._info = new
+                if new.state == m.ParticipantState.ACTIVE != old.state:
+                    self._emit(ev.ParticipantActive(participant))
+                self._emit_changes(participant, old, new)
+            case SelfChanged(old, new):
+                if self._entered:
+                    self.local_participant._info = new
+                    self._emit_changes(self.local_participant, old, new)
+            case TrackPublished(track):
+                remote = self._tracks[track] = RemoteDataTrack(track)
+                self._participants[track.publisher_identity].data_tracks._add(remote)
+                self._emit(ev.DataTrackPublished(remote))
+            case TrackUnpublished(track):
+                remote = self._tracks.pop(track)
+                publisher = self._participants.get(track.publisher_identity)
+                if publisher is not None:
+                    publisher.data_tracks._remove(remote)
+                self._emit(ev.DataTrackUnpublished(remote))
+            case m.RoomUpdate(room):
+                self._on_room_update(room)
+            case m.SpeakersChanged(speakers):
+                self._on_speakers(speakers)
+            case m.ConnectionQualityUpdate(updates):
+                self._on_quality(updates)
+
+    def _emit_changes(
+        self, participant: LocalParticipant | RemoteParticipant, old: m.ParticipantInfo, new: m.ParticipantInfo
+    ) -> None:
+        if new.name != old.name:
+            self._emit(ev.ParticipantNameChanged(participant, old.name))
+        if new.metadata != old.metadata:
+            self._emit(ev.ParticipantMetadataChanged(participant, old.metadata))
+        if new.attributes != old.attributes:
+            changed: dict[str, str | None] = {
+                key: value for key, value in new.attributes.items() if old.attributes.get(key) != value
+            }
+            changed.update(dict.fromkeys(old.attributes.keys() - new.attributes.keys()))
+            self._emit(ev.ParticipantAttributesChanged(participant, changed))
+        if new.permission != old.permission:
+            self._emit(ev.ParticipantPermissionsChanged(participant, old.permission))
+
+    def _on_room_update(self, room: m.RoomInfo) -> None:
+        old, self._info = self._info, room
+        if room.metadata != old.metadata:
+            self._emit(ev.RoomMetadataChanged(old.metadata, room.metadata))
+        elif room != old:
+            self._emit(ev.RoomInfoChanged(room))
+
+    def _on_speakers(self, speakers: tuple[m.Speaker, ...]) -> None:
+        """The message names only who changed."""
+        for speaker in speakers:
+            participant = self._by_sid(speaker.sid)
+            if participant is None:
+                continue
+            if speaker.active:
+                self._speakers[participant.identity] = speaker.level
+            else:
+                self._speakers.pop(participant.identity, None)
+        self._emit(ev.ActiveSpeakersChanged(self.active_speakers))
+
+    def _on_quality(self, updates: tuple[tuple[str, m.ConnectionQuality], ...]) -> None:
+        for sid, quality in updates:
+            participant = self._by_sid(sid)
+            if participant is not None and participant.connection_quality != quality:
+                participant._quality = quality
+                self._emit(ev.ConnectionQualityChanged(participant, quality))
+
+    def _by_sid(self, sid: str) -> LocalParticipant | RemoteParticipant | None:
+        if self._entered and sid == self.local_participant.sid:
+            return self.local_participant
+        return next((p for p in self._participants.values() if p.sid == sid), None)
+
+    def _emit(self, event: ev.RoomEvent) -> None:
+        for reader in self._readers:
+            reader._mailbox.put(event)
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

@@ -23,6 +23,7 @@ from trio_livekit.errors import DecodeError, TransportError
 
 if TYPE_CHECKING:
     from trio_livekit._sansio.sctp.association import Association
+    from trio_livekit._sansio.sctp.statistics import Statistics
 
 PPID_DCEP, PPID_TEXT, PPID_BINARY, PPID_EMPTY_TEXT, PPID_EMPTY_BINARY = 50, 51, 53, 56, 57
 TEXT_PPIDS = frozenset({PPID_TEXT, PPID_EMPTY_TEXT})
@@ -120,6 +121,26 @@ class DataChannels:
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the channel's buffered amount falls to `size` from above."""
         self.association.set_low_water(channel_id, size)
+
+    def consume(self, size: int) -> None:
+        """The application is done with `size` bytes of reliable messages (``sctp.Config.manual_window``)."""
+        self.association.consume(size)
+
+    def on_path_recovered(self, now: float) -> None:
+        """The path carries again: send at once what is missing."""
+        self.association.on_path_recovered(now)
+
+    def shutdown(self, now: float) -> None:
+        """End the association after everything queued is acknowledged."""
+        self.association.shutdown(now)
+
+    def abort(self, now: float, reason: str = "") -> None:
+        """End the association at once; the peer is told."""
+        self.association.abort(now, reason)
+
+    def statistics(self) -> Statistics:
+        """A frozen look at the association."""
+        return self.association.statistics()
 
     # The common surface of a core
 

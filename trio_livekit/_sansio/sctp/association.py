@@ -23,7 +23,7 @@ from trio_livekit._sansio.sctp.errors import (
 from trio_livekit._sansio.sctp.established import Established
 from trio_livekit._sansio.sctp.events import AssociationLost, AssociationRestarted, AssociationUp, Event
 from trio_livekit._sansio.sctp.handshake import Accepted, Handshake, State
-from trio_livekit._sansio.sctp.packet import HEADER_SIZE, checksum_is_valid, next_chunk
+from trio_livekit._sansio.sctp.packet import HEADER_SIZE, NO_CHECKSUM, checksum_is_valid, header_checksum, next_chunk
 from trio_livekit._sansio.sctp.parameters import encode_parameter
 from trio_livekit._sansio.sctp.shutdown import Phase, Shutdown
 from trio_livekit._sansio.sctp.tx.send_queue import Message, SendQueue
@@ -58,7 +58,9 @@ class Association:
         self._control: list[bytes] = []  # chunks that go ahead of all others
         self._farewell: list[bytes] = []  # sealed packets that outlive the association
         self._dropped = 0
-        self._prefix = self._inbound_prefix()
+        self._prefix_crc = 0
+        self._set_prefix()
+        self._accepted_checksum = NO_CHECKSUM if config.zero_checksum else None  # RFC 9653: we offered it
 
     # What the application does
 
@@ -154,7 +156,7 @@ class Association:
         try:
             if data[:8] != self._prefix:
                 self._receive_unusual(data, now)
-            elif checksum_is_valid(data, zero_allowed=self._config.zero_checksum):
+            elif data[8:12] == self._accepted_checksum or checksum_is_valid(data, self._prefix_crc):
                 self._receive_chunks(data, now)
             else:
                 self._dropped += 1
@@ -173,6 +175,7 @@ class Association:
         link = self._link
         if link is None or self._handshake.state is State.ENDED:
             return packets
+        self._settle_received(link)
         control, self._control = self._control, []
         if self._handshake.state is State.COOKIE_ECHOED:
             return packets + link.first_flight(now, self._handshake.take_cookie_echo(), control)
@@ -222,28 +225,25 @@ class Association:
         offset, end = HEADER_SIZE, len(data)
         if offset == end:
             raise DecodeError("a packet without chunks")
-        while offset < end and self._handshake.state is not State.ENDED:
-            if data[offset] == c.DATA:
-                offset = self._receive_data(data, offset, now)
+        while offset < end:
+            if not data[offset]:  # DATA
+                if self._link is None:
+                    raise DecodeError("DATA before the handshake")
+                offset = self._link.receiver.receive_data_chunks(data, offset, now)
             else:
                 kind, flags, body, offset = next_chunk(data, offset)
                 if not self._receive_chunk(kind, flags, body, now):
                     return
 
-    def _receive_data(self, data: bytes, offset: int, now: float) -> int:
-        link = self._link
-        if link is None:
-            raise DecodeError("DATA before the handshake")
-        receiver = link.receiver
-        offset = receiver.receive_data_chunks(data, offset, now)
+    def _settle_received(self, link: Established) -> None:
+        """What data that came since the last flush may have made due."""
         if link.resets.has_deferred:
-            link.resets.on_data_received(receiver, self._events)
-        if receiver.has_refused:
-            cause = encode_parameter(INVALID_STREAM, struct.pack(">HH", receiver.take_refused_stream(), 0))
+            link.resets.on_data_received(link.receiver, self._events)
+        if link.receiver.has_refused:
+            cause = encode_parameter(INVALID_STREAM, struct.pack(">HH", link.receiver.take_refused_stream(), 0))
             self._control.append(c.encode_chunk(c.ERROR, 0, cause))
-        if not self._shutdown.accepts_messages:
+        if not self._shutdown.accepts_messages and link.receiver.has_unacknowledged:
             self._shutdown.on_data()
-        return offset
 
     def _receive_chunk(self, kind: int, flags: int, body: bytes, now: float) -> bool:
         """Take one chunk; False when the rest of the packet is not to be looked at."""
@@ -265,7 +265,6 @@ class Association:
             link.sender.on_sack(c.decode_sack(body), now)
         elif kind == c.FORWARD_TSN:
             link.receiver.on_forward_tsn(c.decode_forward_tsn(body))
-            link.resets.on_data_received(link.receiver, self._events)
         elif kind == c.RECONFIG:
             if self.is_established:
                 link.resets.on_reconfig(body, link.sender, link.receiver, self._events)
@@ -290,7 +289,7 @@ class Association:
             return
         kind, _flags, body, end = next_chunk(data, HEADER_SIZE)
         ports_match = data[:4] == self._prefix[:4]
-        if not ports_match or not checksum_is_valid(data, zero_allowed=False):
+        if not ports_match or not checksum_is_valid(data, header_checksum(data[:8])):
             self._dropped += 1
         elif kind == c.INIT and data[4:8] == bytes(4) and end >= len(data):
             self._handshake.on_init(body, now)
@@ -304,7 +303,7 @@ class Association:
         if accepted is Accepted.RESTARTED:
             self._queue = SendQueue()
             self._shutdown = Shutdown()
-            self._prefix = self._inbound_prefix()
+            self._set_prefix()
             self._events.append(AssociationRestarted())
         if accepted is not Accepted.AGAIN:
             self._make_link(now)
@@ -354,12 +353,14 @@ class Association:
             return
         self._farewell = self._handshake.take_packets() + self._farewell
         self._handshake.end()
+        self._prefix = b""  # nothing is for us any more
         self._queue.streams.clear()
         self._events.append(AssociationLost(reason, graceful))
 
-    def _inbound_prefix(self) -> bytes:
+    def _set_prefix(self) -> None:
         """What every packet for us begins with: ports and our tag."""
-        return _PREFIX.pack(self._config.remote_port, self._config.local_port, self._handshake.tag)
+        self._prefix = _PREFIX.pack(self._config.remote_port, self._config.local_port, self._handshake.tag)
+        self._prefix_crc = header_checksum(self._prefix)
 
 
 def _abort_reason(body: bytes) -> str:

@@ -13,7 +13,7 @@ The checksum field may stay zero where RFC 9653 was negotiated, because DTLS bel
 
 from __future__ import annotations
 
-__all__ = ["HEADER_SIZE", "PacketSealer", "bundle", "checksum_is_valid", "next_chunk"]
+__all__ = ["HEADER_SIZE", "NO_CHECKSUM", "PacketSealer", "bundle", "checksum_is_valid", "header_checksum", "next_chunk"]
 
 import struct
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ CHUNK_HEADER_SIZE = 4
 _PREFIX = struct.Struct(">HHL")
 _CHECKSUM = struct.Struct("<L")
 _CHUNK_HEADER = struct.Struct(">BBH")
-_NO_CHECKSUM = bytes(4)
+NO_CHECKSUM = bytes(4)
 
 
 class PacketSealer:
@@ -40,8 +40,8 @@ class PacketSealer:
 
     def __init__(self, source_port: int, destination_port: int, tag: int) -> None:
         self._prefix = _PREFIX.pack(source_port, destination_port, tag)
-        self._zero_prefix = self._prefix + _NO_CHECKSUM
-        self._header_crc = crc32c(0, self._zero_prefix)
+        self._zero_prefix = self._prefix + NO_CHECKSUM
+        self._header_crc = header_checksum(self._prefix)
 
     def seal(self, body: bytes) -> bytes:
         """One packet with its checksum."""
@@ -76,12 +76,14 @@ def bundle(chunks: Iterable[bytes], capacity: int) -> list[bytes]:
     return bodies
 
 
-def checksum_is_valid(packet: bytes, *, zero_allowed: bool) -> bool:
-    """Whether the checksum field holds the packet's CRC-32C, or zero where that was agreed."""
-    field = packet[8:12]
-    if zero_allowed and field == _NO_CHECKSUM:
-        return True
-    return field == _CHECKSUM.pack(crc32c(crc32c(0, packet[:8] + _NO_CHECKSUM), packet[HEADER_SIZE:]))
+def header_checksum(prefix: bytes) -> int:
+    """The CRC-32C of a header that begins with `prefix` (ports and tag), from where to go on with the chunks."""
+    return crc32c(0, prefix + NO_CHECKSUM)
+
+
+def checksum_is_valid(packet: bytes, header_crc: int) -> bool:
+    """Whether the checksum field holds the packet's CRC-32C; `header_crc` is ``header_checksum`` of its header."""
+    return packet[8:12] == _CHECKSUM.pack(crc32c(header_crc, packet[HEADER_SIZE:]))
 
 
 def next_chunk(packet: bytes, offset: int) -> tuple[int, int, bytes, int]:

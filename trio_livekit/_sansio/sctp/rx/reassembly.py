@@ -3,13 +3,14 @@
 The fragments of a message have consecutive TSNs, so a partial message is a *run* of TSNs. Runs are found by their
 first and by their last TSN; a fragment extends one, starts one, or welds two. No scan is ever longer than the
 shorter of two runs, whatever order a peer chooses.
+
+While nothing is missing there is at most one partial message, the one whose next fragment is due. It stays out of
+the two indexes, as ``_current``: the fragments of a large message then cost one append each.
 """
 
 from __future__ import annotations
 
 __all__ = ["Reassembly"]
-
-from collections import deque
 
 from trio_livekit._sansio.sctp.chunks import FLAG_FIRST, FLAG_LAST, FLAG_UNORDERED
 from trio_livekit._sansio.sctp.errors import OUT_OF_RESOURCE, Violation
@@ -32,7 +33,7 @@ class Run:
         self.last = flags & FLAG_LAST != 0
         self.key = key
         self.ppid = ppid
-        self.parts = deque((data,))
+        self.parts = [data]
         self.size = len(data)
 
 
@@ -56,6 +57,7 @@ class Reassembly:
     __slots__ = (
         "_by_end",
         "_by_start",
+        "_current",
         "_delivered",
         "_manual",
         "_max_message",
@@ -73,6 +75,7 @@ class Reassembly:
         self._manual = manual_window
         self._max_message = max_message_size
         self._max_streams = max_streams
+        self._current: Run | None = None
         self._by_start: dict[int, Run] = {}
         self._by_end: dict[int, Run] = {}
         self._streams: dict[int, InboundStream] = {}
@@ -84,10 +87,39 @@ class Reassembly:
         """Append to another list from now on."""
         self._delivered = delivered
 
+    def add_next(self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes) -> None:
+        """Take the fragment that was due next, while nothing is missing."""
+        run = self._current
+        if run is None and self._by_start:
+            run = self._resume_run(tsn)
+        position = flags & WHOLE
+        if run is None:
+            if position == WHOLE:
+                self._complete(flags & FLAG_UNORDERED, stream_id, ssn, ppid, data)
+            elif position:
+                self._begin_run(tsn, flags, stream_id, ssn, ppid, data)
+            return  # else: the rest of a message the peer gave up
+        if position & FLAG_FIRST or run.key != (flags & FLAG_UNORDERED) << 32 | stream_id << 16 | ssn:
+            self.add(tsn, flags, stream_id, ssn, ppid, data, settled=True)
+            return
+        size = len(data)
+        run.parts.append(data)
+        run.size += size
+        if position:
+            self._current = None
+            self.held -= run.size - size
+            self._complete(flags & FLAG_UNORDERED, stream_id, ssn, run.ppid, b"".join(run.parts))
+        else:
+            self.held += size
+            if run.size > self._max_message:
+                raise self._too_large(stream_id)
+
     def add(
         self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes, settled: bool
     ) -> None:  # fmt: skip
         """Take one fragment that was not here before. `settled`: every TSN before this one is accounted for."""
+        if self._current is not None:
+            self._index_current()
         if flags & WHOLE == WHOLE:
             if self._by_start:
                 self._end_neighbours(tsn)
@@ -102,12 +134,12 @@ class Reassembly:
             self._drop(run)
             self._complete(flags & FLAG_UNORDERED, stream_id, ssn, run.ppid, b"".join(run.parts))
         elif run.size > self._max_message:
-            raise Violation(
-                OUT_OF_RESOURCE, f"a message of stream {stream_id} is larger than {self._max_message} bytes"
-            )
+            raise self._too_large(stream_id)
 
     def skip(self, cumulative: int, streams: list[tuple[int, int]]) -> None:
         """The peer gave up what is missing up to `cumulative`, and `streams` lists sequence numbers it skipped."""
+        if self._current is not None:
+            self._index_current()
         for run in [run for run in self._by_start.values() if run.start <= cumulative]:
             self._drop(run)
         following = self._by_start.get(cumulative + 1)
@@ -187,6 +219,33 @@ class Reassembly:
         stream.next_ssn = ssn + 1 & MASK16
         self._release(stream_id, stream)
 
+    def _begin_run(self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes) -> None:
+        """A message begins with the fragment that was due."""
+        if flags & FLAG_FIRST:
+            key = (flags & FLAG_UNORDERED) << 32 | stream_id << 16 | ssn
+            self._current = Run(tsn, flags, key, ppid, data)
+            self.held += len(data)
+
+    def _index_current(self) -> None:
+        """Something is missing now: the partial message must be found by TSN like any other."""
+        run, self._current = self._current, None
+        if run is not None:
+            run.end = run.start + len(run.parts) - 1
+            self._by_start[run.start] = self._by_end[run.end] = run
+
+    def _resume_run(self, tsn: int) -> Run | None:
+        """Nothing is missing any more: the run that ends before `tsn`, if any, is the current one again."""
+        run = self._by_end.get(tsn - 1)
+        if run is not None:
+            del self._by_start[run.start], self._by_end[run.end]
+            self._current = run
+        return run
+
+    def _too_large(self, stream_id: int) -> Violation:
+        return Violation(
+            OUT_OF_RESOURCE, f"a message of stream {stream_id} is larger than {self._max_message} bytes"
+        )  # fmt: skip
+
     def _extend_or_open(
         self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes, settled: bool
     ) -> Run | None:
@@ -218,7 +277,7 @@ class Reassembly:
             return
         del self._by_start[right.start], self._by_end[left.end]
         if len(right.parts) > len(left.parts):
-            right.parts.extendleft(reversed(left.parts))
+            right.parts[:0] = left.parts
             left.parts = right.parts
         else:
             left.parts.extend(right.parts)

@@ -8,7 +8,6 @@ import struct
 from typing import TYPE_CHECKING
 
 from trio_livekit._sansio.sctp.chunks import (
-    DATA,
     DATA_HEADER_SIZE,
     FLAG_IMMEDIATE,
     ForwardTsn,
@@ -72,20 +71,21 @@ class Receiver:
         Raises DecodeError for a malformed chunk and Violation for what a peer must not send.
         """
         tracker, reassembly, end = self.tracker, self._reassembly, len(packet)
-        add, hard_limit = reassembly.add, self._hard_limit
-        while offset < end and packet[offset] == DATA:
+        starts, add_next, hard_limit = tracker.starts, reassembly.add_next, self._hard_limit
+        while offset < end and not packet[offset]:
             if end - offset <= DATA_HEADER_SIZE:
                 raise self._malformed(packet, offset)
             _, flags, length, tsn, stream_id, ssn, ppid = _unpack_data(packet, offset)
-            if length <= DATA_HEADER_SIZE or offset + length > end:
+            stop = offset + length
+            if length <= DATA_HEADER_SIZE or stop > end:
                 raise self._malformed(packet, offset)
-            data = packet[offset + DATA_HEADER_SIZE : offset + length]
-            offset += length + 3 & ~3
-            cumulative = tracker.cumulative + 1
-            if tsn == cumulative & 0xFFFFFFFF and not tracker.has_gaps:
+            data = packet[offset + DATA_HEADER_SIZE : stop]
+            offset = stop + 3 & ~3
+            expected = tracker.cumulative + 1
+            if tsn == expected & 0xFFFFFFFF and not starts:
                 if reassembly.held <= hard_limit:
-                    tracker.cumulative = cumulative
-                    add(cumulative, flags, stream_id, ssn, ppid, data, True)
+                    tracker.cumulative = expected
+                    add_next(expected, flags, stream_id, ssn, ppid, data)
             else:
                 self._receive_out_of_sequence(tracker.unwrap(tsn), flags, stream_id, ssn, ppid, data)
             if flags & FLAG_IMMEDIATE:
@@ -144,7 +144,7 @@ class Receiver:
         """The SACK chunk for what has arrived by now."""
         tracker = self.tracker
         duplicates, tracker.duplicates = tracker.duplicates, []
-        gaps = tracker.gap_blocks(self._gap_limit) if tracker.has_gaps else []
+        gaps = tracker.gap_blocks(self._gap_limit) if tracker.starts else []
         self._packets = 0
         self._sack_now = False
         self.sack_at = None

@@ -22,18 +22,14 @@ MAX_RANGES = 4096
 class TsnTracker:
     """The cumulative TSN and the ranges received above it."""
 
-    __slots__ = ("_ends", "_starts", "cumulative", "duplicates")
+    __slots__ = ("_ends", "cumulative", "duplicates", "starts")
 
     def __init__(self, initial_tsn: int) -> None:
         self.cumulative = initial_tsn - 1 + (1 << 32)  # never negative
         self.duplicates: list[int] = []
-        # Range i is _starts[i].._ends[i], both included; sorted, neither overlapping nor adjacent.
-        self._starts: list[int] = []
+        # Range i is starts[i].._ends[i], both included; sorted, neither overlapping nor adjacent; none: no gaps.
+        self.starts: list[int] = []
         self._ends: list[int] = []
-
-    @property
-    def has_gaps(self) -> bool:
-        return bool(self._starts)
 
     def unwrap(self, tsn: int) -> int:
         """The integer for a 32-bit TSN."""
@@ -46,7 +42,7 @@ class TsnTracker:
             return False
         if tsn == self.cumulative + 1:
             self.cumulative = tsn
-            if self._starts:
+            if self.starts:
                 self._absorb()
             return True
         if tsn - self.cumulative > MAX_AHEAD:
@@ -59,22 +55,22 @@ class TsnTracker:
             return
         self.cumulative = tsn
         keep = bisect_right(self._ends, tsn)
-        del self._starts[:keep], self._ends[:keep]
-        if self._starts and self._starts[0] <= tsn + 1:
+        del self.starts[:keep], self._ends[:keep]
+        if self.starts and self.starts[0] <= tsn + 1:
             self._absorb()
 
     def gap_blocks(self, limit: int) -> list[tuple[int, int]]:
         """The lowest `limit` ranges, as offsets from the cumulative TSN that fit 16 bits."""
         base = self.cumulative
         blocks = []
-        for start, end in zip(self._starts[:limit], self._ends[:limit], strict=True):
+        for start, end in zip(self.starts[:limit], self._ends[:limit], strict=True):
             if start - base > MAX_BLOCK_OFFSET:
                 break
             blocks.append((start - base, min(end - base, MAX_BLOCK_OFFSET)))
         return blocks
 
     def _add_above(self, tsn: int) -> bool:
-        starts, ends = self._starts, self._ends
+        starts, ends = self.starts, self._ends
         if starts and tsn == ends[-1] + 1:  # by far the most common: the flight behind one lost packet
             ends[-1] = tsn
             return True
@@ -100,9 +96,9 @@ class TsnTracker:
 
     def _absorb(self) -> None:
         """The first range touches the cumulative TSN: it becomes part of it."""
-        if self._starts[0] <= self.cumulative + 1:
+        if self.starts[0] <= self.cumulative + 1:
             self.cumulative = max(self.cumulative, self._ends[0])
-            del self._starts[0], self._ends[0]
+            del self.starts[0], self._ends[0]
 
     def _note_duplicate(self, tsn: int) -> None:
         if len(self.duplicates) < MAX_DUPLICATES:

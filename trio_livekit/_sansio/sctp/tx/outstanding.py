@@ -51,7 +51,7 @@ class Outstanding:
     """The records, the bytes in flight, what waits for retransmission, and how far was given up."""
 
     __slots__ = (
-        "_finishing", "_gaps", "_lost", "_settled", "acked_bytes", "advanced", "base", "drained", "flight", "newest",
+        "_gaps", "_lost", "_settled", "acked_bytes", "advanced", "base", "drained", "finishing", "flight", "newest",
         "next_tsn", "records", "rescued", "rtt_record", "troubled_until",
     )  # fmt: skip
 
@@ -66,13 +66,13 @@ class Outstanding:
         self._settled = self.base - 1
         self._lost: list[Record] = []  # heap by TSN; entries whose state has moved on are skipped
         self._gaps: list[tuple[int, int]] = []
-        self._finishing: deque[Message] = deque()  # with all TSNs given, in order of their last one
+        self.finishing: deque[Message] = deque()  # with all TSNs given, in order of their last one
         # What the last acknowledgement did:
         self.acked_bytes = 0
         self.rescued: list[Record] = []  # acknowledged while waiting for retransmission: never lost
         self.newest: Record | None = None  # the most recently sent of the acknowledged
         self.rtt_record: Record | None = None  # the most recently sent of those sent once
-        self.drained: list[OutboundStream] = []  # had messages acknowledged or given up since the caller looked
+        self.drained: dict[OutboundStream, int] = {}  # streams that had messages settled, and their amount before
 
     @property
     def cumulative(self) -> int:
@@ -90,10 +90,6 @@ class Outstanding:
     def unwrap(self, tsn: int) -> int:
         """The integer for a 32-bit TSN."""
         return self.base + ((tsn - self.base + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-
-    def finish(self, message: Message) -> None:
-        """The message's last fragment has its TSN."""
-        self._finishing.append(message)
 
     def acknowledge(self, cumulative: int, gaps: list[tuple[int, int]]) -> None:
         """Take a valid SACK: everything up to `cumulative`, and the `gaps`, in absolute TSNs."""
@@ -143,8 +139,7 @@ class Outstanding:
     def abandon(self, message: Message, now: float) -> None:
         """Give up a message: none of its chunks is sent again, and the peer is to be told to skip them."""
         message.abandoned = True
-        message.stream.buffered -= len(message.data)
-        self.drained.append(message.stream)
+        self._settle(message)
         if message.first_tsn < 0:
             return
         if message.last_tsn < 0:
@@ -206,12 +201,18 @@ class Outstanding:
         else:
             self._acknowledge_each(done)
         self.base = cumulative + 1
-        finishing = self._finishing
+        finishing = self.finishing
         while finishing and finishing[0].last_tsn <= cumulative:
             message = finishing.popleft()
             if not message.abandoned:
-                message.stream.buffered -= len(message.data)
-                self.drained.append(message.stream)
+                self._settle(message)
+
+    def _settle(self, message: Message) -> None:
+        """The message is acknowledged or given up: it does not count as buffered any more."""
+        stream = message.stream
+        if stream not in self.drained:
+            self.drained[stream] = stream.buffered
+        stream.buffered -= message.size
 
     def _acknowledge_each(self, acked: list[Record]) -> None:
         newest = self.newest

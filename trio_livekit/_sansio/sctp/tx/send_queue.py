@@ -25,7 +25,7 @@ class Message:
 
     __slots__ = (
         "abandoned", "data", "expires_at", "first_tsn", "last_tsn", "max_retransmits", "offset", "ordered", "ppid",
-        "ssn", "stream",
+        "size", "ssn", "stream",
     )  # fmt: skip
 
     def __init__(
@@ -35,6 +35,7 @@ class Message:
         self.stream = stream
         self.ppid = ppid
         self.data = data
+        self.size = len(data)
         self.ordered = ordered
         self.max_retransmits = max_retransmits
         self.expires_at = expires_at
@@ -49,17 +50,15 @@ class OutboundStream:
     """A stream's queue, its numbering, and how much of it is unacknowledged."""
 
     __slots__ = (
-        "above_low_water", "buffered", "id", "low_water", "next_ssn", "paused", "queue", "queued", "scheduled",
+        "buffered", "id", "low_water", "next_ssn", "paused", "queue", "scheduled",
         "virtual_time", "weight",
     )  # fmt: skip
 
     def __init__(self, stream_id: int) -> None:
         self.id = stream_id
         self.queue: deque[Message] = deque()
-        self.queued = 0  # bytes without a TSN yet
         self.buffered = 0  # bytes neither acknowledged nor given up
         self.low_water = 0
-        self.above_low_water = False
         self.next_ssn = 0
         self.weight = DEFAULT_WEIGHT
         self.virtual_time = 0.0
@@ -70,11 +69,12 @@ class OutboundStream:
 class SendQueue:
     """All outbound streams, and the choice of the next message."""
 
-    __slots__ = ("_clock", "_current", "_due", "_turn", "streams")
+    __slots__ = ("_alone", "_clock", "_current", "_due", "_turn", "streams")
 
     def __init__(self) -> None:
         self.streams: dict[int, OutboundStream] = {}
         self._due: list[tuple[float, int, OutboundStream]] = []  # heap of streams with messages
+        self._alone: OutboundStream | None = None  # has messages, and no other has: it needs no heap
         self._current: Message | None = None  # begun, not finished: it keeps its turn
         self._clock = 0.0  # virtual time of the last turn given
         self._turn = 0  # breaks ties, first come first served
@@ -90,11 +90,7 @@ class SendQueue:
         """Queue a message behind the others of its stream."""
         stream = message.stream
         stream.queue.append(message)
-        size = len(message.data)
-        stream.queued += size
-        stream.buffered += size
-        if stream.buffered > stream.low_water:
-            stream.above_low_water = True
+        stream.buffered += message.size
         if not stream.scheduled and not stream.paused:
             self._schedule(stream)
 
@@ -102,22 +98,40 @@ class SendQueue:
         """The message whose turn it is; it keeps the turn until ``finished``."""
         if self._current is not None:
             return self._current
+        alone = self._alone
+        if alone is not None:
+            self._alone = None
+            if not self._due and not alone.paused and alone.queue:
+                self._current = message = alone.queue.popleft()
+                self._clock = alone.virtual_time = alone.virtual_time + (message.size + MESSAGE_OVERHEAD) / alone.weight
+                return message
+            self._schedule(alone)
+        return self._take_due()
+
+    def finished(self) -> None:
+        """The message whose turn it was has all its TSNs, or was given up."""
+        message, self._current = self._current, None
+        if message is None:
+            return
+        stream = message.stream
+        if not stream.queue:
+            stream.scheduled = False
+        elif self._due:
+            self._schedule(stream)
+        else:
+            self._alone = stream
+
+    def _take_due(self) -> Message | None:
         due = self._due
         while due:
             at, _, stream = heappop(due)
-            stream.scheduled = False
             if stream.paused or not stream.queue:
+                stream.scheduled = False
                 continue
             self._clock = stream.virtual_time = at
             self._current = message = stream.queue.popleft()
             return message
         return None
-
-    def finished(self) -> None:
-        """The message whose turn it was has all its TSNs, or was given up."""
-        message, self._current = self._current, None
-        if message is not None and message.stream.queue:
-            self._schedule(message.stream)
 
     def pause(self, stream: OutboundStream) -> None:
         """Give the stream no turns until ``resume``."""
@@ -130,11 +144,14 @@ class SendQueue:
             self._schedule(stream)
 
     def __bool__(self) -> bool:
-        return self._current is not None or any(not stream.paused for _, _, stream in self._due)
+        return self.next() is not None
 
     def _schedule(self, stream: OutboundStream) -> None:
+        if not stream.queue:
+            stream.scheduled = False
+            return
         begins = max(stream.virtual_time, self._clock)
-        size = len(stream.queue[0].data) + MESSAGE_OVERHEAD
+        size = stream.queue[0].size + MESSAGE_OVERHEAD
         self._turn += 1
         heappush(self._due, (begins + size / stream.weight, self._turn, stream))
         stream.scheduled = True

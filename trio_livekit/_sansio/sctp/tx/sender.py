@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # type 0, flags and length as one word; TSN; stream id, sequence number and protocol id as one quad
 _pack_data_header = struct.Struct(">LLQ").pack
 
+_PADDING = (b"", bytes(3), bytes(2), bytes(1))
 PACKET_OVERHEAD = 12
 
 
@@ -137,7 +138,7 @@ class Sender:
         message = self.queue.next()
         if message is None:
             return 0
-        return min(len(message.data) - message.offset, self._fragment_size) + DATA_HEADER_SIZE + 3 & ~3
+        return min(message.size - message.offset, self._fragment_size) + DATA_HEADER_SIZE + 3 & ~3
 
     def collect(self, now: float, chunks: list[bytes], limit: int | None = None) -> None:
         """Append the chunks that may leave now: FORWARD-TSN, retransmissions, new data (of `limit` bytes at most)."""
@@ -199,68 +200,84 @@ class Sender:
 
     def _collect_new(self, now: float, chunks: list[bytes], budget: int) -> int:
         """Give TSNs to queued messages, in the order of their turns, until `budget` bytes are spent."""
-        queue, out = self.queue, self.out
+        queue, out, fragment_size = self.queue, self.out, self._fragment_size
         window = self.peer_window - out.flight
-        while budget > 0:
-            message = queue.next()
-            if message is None:
-                break
+        while budget > 0 and (message := queue.next()) is not None:
             if message.expires_at is not None and now >= message.expires_at:
-                queue.finished()
-                message.stream.queued -= len(message.data) - message.offset
                 self._abandon(message, now)
                 self._give_up_front(now)
                 continue
-            if window < min(len(message.data) - message.offset, self._fragment_size) and out.flight:
+            left = message.size - message.offset
+            if window < (left if left < fragment_size else fragment_size) and out.flight:
                 break  # one chunk may always be under way: it probes a closed window
-            spent = self._fragment(message, now, chunks, min(budget, max(window, 1)))
+            if left <= fragment_size:
+                spent = self._send_last_fragment(message, now, chunks)
+            else:
+                spent = self._send_fragments(message, now, chunks, budget if budget < window else max(window, 1))
             budget -= spent
             window -= spent
-            if message.last_tsn >= 0:
-                queue.finished()
-                out.finish(message)
         return budget
 
-    def _fragment(self, message: Message, now: float, chunks: list[bytes], budget: int) -> int:
-        """Cut chunks off the message until it ends or `budget` is spent; returns the bytes of chunks."""
-        stream, data, offset = message.stream, message.data, message.offset
-        if message.first_tsn < 0:
-            message.first_tsn = self.out.next_tsn
-            message.ssn = stream.next_ssn
-            if message.ordered:
-                stream.next_ssn = stream.next_ssn + 1 & 0xFFFF
-        end, size, tsn = len(data), self._fragment_size, self.out.next_tsn
+    def _send_last_fragment(self, message: Message, now: float, chunks: list[bytes]) -> int:
+        """Send what is left of a message, which fits one chunk: the whole of a small one."""
+        out, data, word = self.out, message.data, FLAG_LAST << 16
+        tsn = message.last_tsn = out.next_tsn
+        if message.offset:
+            data = data[message.offset :]
+        else:
+            self._begin(message, tsn)
+            word |= FLAG_FIRST << 16
+        if not message.ordered:
+            word |= FLAG_UNORDERED << 16
+        length = len(data) + DATA_HEADER_SIZE
+        chunk = _pack_data_header(
+            word | length, tsn & 0xFFFFFFFF, message.stream.id << 48 | message.ssn << 32 | message.ppid
+        ) + data  # fmt: skip
+        if length & 3:
+            chunk += _PADDING[length & 3]
+            length = len(chunk)
+        chunks.append(chunk)
+        out.records.append([tsn, chunk, length, message, now, IN_FLIGHT, 1])
+        out.finishing.append(message)
+        out.next_tsn = tsn + 1
+        out.flight += length
+        self.queue.finished()
+        return length
+
+    def _send_fragments(self, message: Message, now: float, chunks: list[bytes], budget: int) -> int:
+        """Send full fragments of a message until `budget` is spent or the last one is left."""
+        out, data, offset, size = self.out, message.data, message.offset, self._fragment_size
+        tsn = out.next_tsn
         flags = 0 if message.ordered else FLAG_UNORDERED << 16
-        tail = stream.id << 48 | message.ssn << 32 | message.ppid
-        word = flags | FLAG_FIRST << 16 if not offset else flags
         full = size + DATA_HEADER_SIZE
-        records_append, chunks_append, pack = self.out.records.append, chunks.append, _pack_data_header
-        begin, spent = offset, 0
-        while end - offset > size and spent < budget:
-            chunk = pack(word | full, tsn & 0xFFFFFFFF, tail) + data[offset : offset + size]
+        word = flags | full
+        if not offset:
+            self._begin(message, tsn)
+            word |= FLAG_FIRST << 16
+        tail = message.stream.id << 48 | message.ssn << 32 | message.ppid
+        append_record, append_chunk, pack = out.records.append, chunks.append, _pack_data_header
+        last_start = message.size - size  # from here on the rest fits one chunk
+        spent = 0
+        while offset < last_start and spent < budget:
+            chunk = pack(word, tsn & 0xFFFFFFFF, tail) + data[offset : offset + size]
+            append_chunk(chunk)
+            append_record([tsn, chunk, full, message, now, IN_FLIGHT, 1])
             offset += size
-            word = flags
-            chunks_append(chunk)
-            records_append([tsn, chunk, full, message, now, IN_FLIGHT, 1])
             tsn += 1
             spent += full
-        if end - offset <= size and spent < budget:
-            length = end - offset + DATA_HEADER_SIZE
-            chunk = pack(word | FLAG_LAST << 16 | length, tsn & 0xFFFFFFFF, tail) + data[offset:]
-            if length & 3:
-                chunk += bytes(-length % 4)
-                length = len(chunk)
-            offset = end
-            message.last_tsn = tsn
-            chunks_append(chunk)
-            records_append([tsn, chunk, length, message, now, IN_FLIGHT, 1])
-            tsn += 1
-            spent += length
+            word = flags | full
         message.offset = offset
-        stream.queued -= offset - begin
-        self.out.next_tsn = tsn
-        self.out.flight += spent
+        out.next_tsn = tsn
+        out.flight += spent
         return spent
+
+    @staticmethod
+    def _begin(message: Message, tsn: int) -> None:
+        stream = message.stream
+        message.first_tsn = tsn
+        message.ssn = stream.next_ssn
+        if message.ordered:
+            stream.next_ssn = stream.next_ssn + 1 & 0xFFFF
 
     def _collect_probe(self, now: float, chunks: list[bytes]) -> None:
         """A tail loss probe: new data ahead of the window, else the last chunk once more (RFC 8985 section 7.3)."""
@@ -278,7 +295,7 @@ class Sender:
         message = self.queue.next()
         if message is None:
             return False
-        size = min(len(message.data) - message.offset, self._fragment_size)
+        size = min(message.size - message.offset, self._fragment_size)
         return not self.out.flight or self.peer_window - self.out.flight >= size
 
     # Loss
@@ -335,9 +352,8 @@ class Sender:
 
     def _abandon(self, message: Message, now: float) -> None:
         self.abandoned += 1
-        if message.last_tsn < 0 and message.first_tsn >= 0 and self.queue.next() is message:
+        if message.last_tsn < 0:  # only the message that has its turn can be given up before its end
             self.queue.finished()
-            message.stream.queued -= len(message.data) - message.offset
         self.out.abandon(message, now)
 
     def _give_up_front(self, now: float) -> None:
@@ -409,13 +425,10 @@ class Sender:
 
     def report_drained(self, events: list[Event]) -> None:
         """Add an event for each stream that fell to its low-water mark."""
-        reported = set()
-        for stream in self.out.drained:
-            if stream.above_low_water and stream.buffered <= stream.low_water and stream.id not in reported:
-                stream.above_low_water = False
-                reported.add(stream.id)
+        drained, self.out.drained = self.out.drained, {}
+        for stream, before in drained.items():
+            if stream.buffered <= stream.low_water < before:
                 events.append(BufferedAmountLow(stream.id))
-        self.out.drained = []
 
     # Timers
 

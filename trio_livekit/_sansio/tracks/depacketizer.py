@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..serial import MASK16
-from .packet import FINAL, SINGLE, START, EncryptionInfo, Packet
+from .packet import FINAL, SINGLE, START, EncryptionInfo, PacketFields
 from .packetizer import MAX_PACKETS_PER_FRAME
 
 MAX_PARTIAL_FRAMES = 8
@@ -73,12 +73,11 @@ class _Partial:
 
     __slots__ = ("encryption", "final_sequence", "payloads", "start_sequence", "user_timestamp")
 
-    def __init__(self, start: Packet) -> None:
-        self.start_sequence = start.sequence
+    def __init__(self, start: PacketFields) -> None:
+        _, _, sequence, _, _, self.user_timestamp, self.encryption, payload = start
+        self.start_sequence = sequence
         self.final_sequence: int | None = None
-        self.user_timestamp = start.user_timestamp
-        self.encryption = start.encryption
-        self.payloads = {start.sequence: start.payload}
+        self.payloads = {sequence: payload}
 
 
 class Depacketizer:
@@ -126,9 +125,9 @@ class Depacketizer:
     def max_partial_frames(self, value: int) -> None:
         self._max_partial_frames = max(1, value)
 
-    def push(self, packet: Packet) -> TrackFrame | None:
+    def push(self, packet: PacketFields) -> TrackFrame | None:
         """Take in one packet; returns the frame that it completes, if it does."""
-        marker, _, _, number, _, user_timestamp, encryption, payload = packet
+        marker, _, sequence, number, _, user_timestamp, encryption, payload = packet
         if marker == SINGLE:
             highest = self._highest
             if highest is not None and number == (highest + 1) & MASK16:
@@ -143,14 +142,14 @@ class Depacketizer:
             return frame
         if marker == START:
             self._expect(number)
-            self._start(packet)
+            self._start(number, packet)
             return None
         partial = self._partials.get(number)
         if partial is None:
             self._unknown_frame += 1
             self._drop = Drop(number, DropReason.UNKNOWN_FRAME)
             return None
-        return self._continue(partial, packet)
+        return self._continue(partial, number, marker, sequence, payload)
 
     def take_drop(self) -> Drop | None:
         """The last thing that was dropped since this was called before, for those who want more than counts."""
@@ -185,9 +184,8 @@ class Depacketizer:
             self._highest = number
             self._expected += ahead
 
-    def _start(self, packet: Packet) -> None:
+    def _start(self, number: int, packet: PacketFields) -> None:
         partials = self._partials
-        number = packet.frame_number
         if len(partials) >= self._max_partial_frames and (number not in partials or self._max_partial_frames == 1):
             self._evict(number)
         # A start seen again replaces what there was, and keeps its age.
@@ -202,17 +200,18 @@ class Depacketizer:
             self._interrupted += 1
         self._drop = Drop(oldest, DropReason.INTERRUPTED, by=by)
 
-    def _continue(self, partial: _Partial, packet: Packet) -> TrackFrame | None:
+    def _continue(
+        self, partial: _Partial, number: int, marker: int, sequence: int, payload: bytes
+    ) -> TrackFrame | None:
         payloads = partial.payloads
-        number = packet.frame_number
         if len(payloads) >= MAX_PACKETS_PER_FRAME:
             del self._partials[number]
             self._buffer_full += 1
             self._drop = Drop(number, DropReason.BUFFER_FULL)
             return None
-        payloads[packet.sequence] = packet.payload
-        if packet.marker == FINAL:
-            partial.final_sequence = packet.sequence
+        payloads[sequence] = payload
+        if marker == FINAL:
+            partial.final_sequence = sequence
         elif partial.final_sequence is None:
             return None
         return self._finish(partial, number)

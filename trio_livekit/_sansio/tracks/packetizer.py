@@ -29,11 +29,14 @@ MAX_PACKETS_PER_FRAME = 128
 """Packets a receiver keeps of one frame before it gives the frame up (Rust and JS SDKs)."""
 
 _X = 0x04
-_HEADER = struct.Struct("!BBHHHI")
 _HEAD = struct.Struct("!BBHH")  # what differs from packet to packet of a frame
 _TAIL = struct.Struct("!HI")  # what does not
 
-_pack_header = _HEADER.pack
+# The two headers that most frames have, in one go. The four bytes are the length of the extension block in words, and
+# tag and length of the user timestamp.
+_pack_header = struct.Struct("!BBHHHI").pack
+_pack_timestamped = struct.Struct("!BBHHHI4sQ").pack
+_LARGEST_FAST_HEADER = 24
 
 
 class Packetizer:
@@ -72,12 +75,20 @@ class Packetizer:
         After any of them the frame is as if it had never been pushed.
         """
         size = len(payload)
-        if user_timestamp is None and encryption is None and 0 < size <= self._mtu - BASE_HEADER_BYTES:
+        if encryption is None and 0 < size <= self._mtu - _LARGEST_FAST_HEADER:
             sequence = self._sequence
             frame_number = self._frame_number
+            ticks = self._clock.at(now)
+            if user_timestamp is None:
+                header = _pack_header(SINGLE, 0, self._handle, sequence, frame_number, ticks)
+            else:
+                header = _pack_timestamped(
+                    SINGLE | _X, 0, self._handle, sequence, frame_number, ticks, b"\x00\x02\x02\x08", user_timestamp
+                )
+            packets = [header + payload]
             self._sequence = (sequence + 1) & MASK16
             self._frame_number = (frame_number + 1) & MASK16
-            return [_pack_header(SINGLE, 0, self._handle, sequence, frame_number, self._clock.at(now)) + payload]
+            return packets
         return self._cut(payload, size, now, encode_extensions(user_timestamp, encryption))
 
     def _cut(self, payload: bytes | bytearray | memoryview, size: int, now: float, extensions: bytes) -> list[bytes]:

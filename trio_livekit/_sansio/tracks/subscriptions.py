@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import DecodeError
 from ..signal.messages import UpdateDataSubscription
-from .packet import decode
+from .packet import decode_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +109,7 @@ class Subscriptions:
     def receive(self, message: bytes) -> tuple[str, TrackFrame] | None:
         """Take in one message of the data track channel; returns the SID and the frame, if it completes one."""
         try:
-            packet = decode(message)
+            packet = decode_fields(message)
         except DecodeError:
             self.bad_packets += 1
             return None

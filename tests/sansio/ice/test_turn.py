@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.sansio.ice.turn_server import MAPPED, RELAYED, TurnServer
 from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.turn import TurnAllocated, TurnClient, TurnFailed, TurnRedirected
+from trio_livekit._sansio.ice.turn import TurnClient
+from trio_livekit._sansio.ice.turn_events import TurnAllocated, TurnFailed, TurnRedirected
 from trio_livekit._sansio.ice.turn_stream import TurnStream
 from trio_livekit.errors import DecodeError
 

@@ -14,22 +14,22 @@ __all__ = ["Agent"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.checker import Checker
-from trio_livekit._sansio.ice.checklist import PairState
-from trio_livekit._sansio.ice.chooser import Chooser
-from trio_livekit._sansio.ice.config import Config
-from trio_livekit._sansio.ice.counters import Statistics
-from trio_livekit._sansio.ice.events import Event, Path, State
-from trio_livekit._sansio.ice.generation import Credentials, new_credentials
-from trio_livekit._sansio.ice.responder import Responder
-from trio_livekit._sansio.ice.session import Session
-from trio_livekit._sansio.ice.watcher import Watcher
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
+from . import stun
+from .checker import Checker
+from .checklist import PairState
+from .chooser import Chooser
+from .config import Config
+from .counters import Statistics
+from .events import Event, Path, State
+from .generation import Credentials, new_credentials
+from .responder import Responder
+from .session import Session
+from .watcher import Watcher
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.candidate import Candidate
-    from trio_livekit._sansio.types import Address, RandomBytes
+    from ..types import Address, RandomBytes
+    from .candidate import Candidate
 
 _REDIAL_AFTER_S = 1.0
 _ENDED = (State.FAILED, State.CLOSED)
@@ -223,12 +223,18 @@ class Agent:
 
     def datagrams_to_send(self, now: float) -> list[tuple[Path, bytes]]:
         """Drain what is to leave now. Call after every other call."""
-        outbox, self._session.outbox = self._session.outbox, []
-        return outbox
+        outbox = self._session.outbox
+        if outbox:
+            self._session.outbox = []
+            return outbox
+        return []
 
     def poll_events(self) -> list[Event]:
-        events, self._session.selection.events = self._session.selection.events, []
-        return events
+        events = self._session.selection.events
+        if events:
+            self._session.selection.events = []
+            return events
+        return []
 
     def note_activity(self, now: float) -> None:
         """Something authentic, such as a DTLS record, arrived on the selected path."""

@@ -12,13 +12,13 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
+from . import stun
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trio_livekit._sansio.types import Address
+    from ..types import Address
 
 MAX_LINE_CHARACTERS = 1024
 MAX_LOCAL_PREFERENCE = 65535

@@ -6,12 +6,12 @@ __all__ = ["Checker"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice.checklist import Pair, PairState
-from trio_livekit._sansio.ice.events import TcpConnectNeeded
-from trio_livekit._sansio.ice.transactions import Transactions
+from .checklist import Pair, PairState
+from .events import TcpConnectNeeded
+from .transactions import Transactions
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.session import Session
+    from .session import Session
 
 _MAX_TCP_DIALS = 4
 

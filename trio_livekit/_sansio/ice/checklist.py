@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_livekit._sansio.ice.candidate import Candidate
-    from trio_livekit._sansio.ice.events import Path
+    from .candidate import Candidate
+    from .events import Path
 
 
 class PairState(enum.Enum):

@@ -6,17 +6,17 @@ __all__ = ["Chooser"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.checklist import Pair, PairState
-from trio_livekit._sansio.ice.events import State
-from trio_livekit._sansio.ice.responses import ROLE_CONFLICT
+from . import stun
+from .checklist import Pair, PairState
+from .events import State
+from .responses import ROLE_CONFLICT
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.checker import Checker
-    from trio_livekit._sansio.ice.events import Path
-    from trio_livekit._sansio.ice.session import Session
-    from trio_livekit._sansio.ice.transactions import Transaction
-    from trio_livekit._sansio.types import Address
+    from ..types import Address
+    from .checker import Checker
+    from .events import Path
+    from .session import Session
+    from .transactions import Transaction
 
 
 class Chooser:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.events import Path, State
+    from .events import Path, State
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.types import Address
+    from ..types import Address
 
 
 class Path(NamedTuple):

@@ -6,7 +6,7 @@ __all__ = ["StreamFramer", "frame"]
 
 from struct import Struct
 
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
 
 MAX_FRAME_BEFORE_HANDSHAKE = 8192
 """Checks and handshake messages are far smaller; a peer that sends more has not proved to be one."""

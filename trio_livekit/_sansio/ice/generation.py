@@ -7,16 +7,16 @@ __all__ = ["Credentials", "Generation", "LocalCandidates", "new_credentials"]
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice.candidate import Candidate, is_pairable, is_usable_remote
-from trio_livekit._sansio.ice.checklist import Checklist, Pair, PairState
-from trio_livekit._sansio.ice.events import Path
-from trio_livekit._sansio.ice.pacing import SilenceBudget
+from .candidate import Candidate, is_pairable, is_usable_remote
+from .checklist import Checklist, Pair, PairState
+from .events import Path
+from .pacing import SilenceBudget
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_livekit._sansio.ice.config import Config
-    from trio_livekit._sansio.types import Address, RandomBytes
+    from ..types import Address, RandomBytes
+    from .config import Config
 
 _ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"  # RFC 8839 section 5.4, ice-char
 _UFRAG_CHARACTERS = 8  # at least 24 bits of randomness: 4 characters

@@ -12,7 +12,7 @@ __all__ = ["PathMonitor"]
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.config import Config
+    from .config import Config
 
 
 class PathMonitor:

@@ -7,8 +7,8 @@ __all__ = ["Pacer", "SilenceBudget"]
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.config import Config
-    from trio_livekit._sansio.types import Address
+    from ..types import Address
+    from .config import Config
 
 _IP_UDP_BYTES = 28
 

@@ -9,13 +9,13 @@ __all__ = ["StunProbe"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.candidate import MAX_LOCAL_PREFERENCE, Candidate
-from trio_livekit._sansio.ice.exchange import Exchange
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
+from . import stun
+from .candidate import MAX_LOCAL_PREFERENCE, Candidate
+from .exchange import Exchange
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.types import Address, RandomBytes
+    from ..types import Address, RandomBytes
 
 
 class StunProbe:

@@ -10,17 +10,17 @@ __all__ = ["Responder"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.responses import ROLE_CONFLICT, UNKNOWN_ATTRIBUTE, error_response, success_response
-from trio_livekit._sansio.ice.role import Verdict
+from . import stun
+from .responses import ROLE_CONFLICT, UNKNOWN_ATTRIBUTE, error_response, success_response
+from .role import Verdict
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.candidate import Candidate
-    from trio_livekit._sansio.ice.checker import Checker
-    from trio_livekit._sansio.ice.chooser import Chooser
-    from trio_livekit._sansio.ice.events import Path
-    from trio_livekit._sansio.ice.generation import Generation
-    from trio_livekit._sansio.ice.session import Session
+    from .candidate import Candidate
+    from .checker import Checker
+    from .chooser import Chooser
+    from .events import Path
+    from .generation import Generation
+    from .session import Session
 
 
 class Responder:

@@ -6,10 +6,10 @@ __all__ = ["error_response", "success_response"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
+from . import stun
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.types import Address
+    from ..types import Address
 
 ROLE_CONFLICT = (487, "Role Conflict")
 UNKNOWN_ATTRIBUTE = (420, "Unknown Attribute")

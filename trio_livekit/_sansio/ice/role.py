@@ -7,10 +7,10 @@ __all__ = ["Role", "Verdict"]
 import enum
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
+from . import stun
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.types import RandomBytes
+    from ..types import RandomBytes
 
 
 class Verdict(enum.Enum):

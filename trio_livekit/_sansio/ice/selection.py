@@ -6,13 +6,13 @@ __all__ = ["Selection"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice.events import Event, Path, PathRecovered, PathSelected, State, StateChanged
-from trio_livekit._sansio.ice.monitor import PathMonitor
+from .events import Event, Path, PathRecovered, PathSelected, State, StateChanged
+from .monitor import PathMonitor
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.checklist import Pair
-    from trio_livekit._sansio.ice.config import Config
-    from trio_livekit._sansio.ice.generation import Generation
+    from .checklist import Pair
+    from .config import Config
+    from .generation import Generation
 
 
 class Selection:

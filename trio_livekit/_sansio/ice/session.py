@@ -6,18 +6,18 @@ __all__ = ["Session"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice.counters import Counters
-from trio_livekit._sansio.ice.generation import Generation, LocalCandidates, new_credentials
-from trio_livekit._sansio.ice.role import Role
-from trio_livekit._sansio.ice.selection import Selection
+from .counters import Counters
+from .generation import Generation, LocalCandidates, new_credentials
+from .role import Role
+from .selection import Selection
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.candidate import Candidate
-    from trio_livekit._sansio.ice.checklist import Pair
-    from trio_livekit._sansio.ice.config import Config
-    from trio_livekit._sansio.ice.events import Path
-    from trio_livekit._sansio.ice.generation import Credentials
-    from trio_livekit._sansio.types import RandomBytes
+    from ..types import RandomBytes
+    from .candidate import Candidate
+    from .checklist import Pair
+    from .config import Config
+    from .events import Path
+    from .generation import Credentials
 
 _MAX_OLD_GENERATIONS = 3
 

@@ -29,12 +29,12 @@ import zlib
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trio_livekit._sansio.types import Address
+    from ..types import Address
 
 COOKIE = 0x2112A442
 HEADER_BYTES = 20

@@ -10,16 +10,16 @@ __all__ = ["Transaction", "Transactions"]
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.pacing import Pacer
+from . import stun
+from .pacing import Pacer
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.checklist import Pair
-    from trio_livekit._sansio.ice.config import Config
-    from trio_livekit._sansio.ice.events import Path
-    from trio_livekit._sansio.ice.generation import Generation
-    from trio_livekit._sansio.ice.role import Role
-    from trio_livekit._sansio.types import RandomBytes
+    from ..types import RandomBytes
+    from .checklist import Pair
+    from .config import Config
+    from .events import Path
+    from .generation import Generation
+    from .role import Role
 
 
 class Transaction(NamedTuple):

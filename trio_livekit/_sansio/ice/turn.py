@@ -6,15 +6,16 @@ once a peer has had a few datagrams, before that in Send indications.
 
 from __future__ import annotations
 
-__all__ = ["TurnAllocated", "TurnClient", "TurnEvent", "TurnFailed", "TurnRedirected"]
+__all__ = ["TurnClient"]
 
 import enum
-from dataclasses import dataclass
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.turn_peers import (
+from ...errors import DecodeError
+from . import stun
+from .turn_events import TurnAllocated, TurnEvent, TurnFailed, TurnRedirected
+from .turn_peers import (
     CHANNEL_REFRESH_S,
     MAX_HELD,
     PERMISSION_REFRESH_S,
@@ -24,14 +25,13 @@ from trio_livekit._sansio.ice.turn_peers import (
     Peers,
     Permission,
 )
-from trio_livekit._sansio.ice.turn_requests import Request, Requests
-from trio_livekit._sansio.ice.turn_stream import TurnStream
-from trio_livekit.errors import DecodeError
+from .turn_requests import Request, Requests
+from .turn_stream import TurnStream
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from trio_livekit._sansio.types import Address, RandomBytes
+    from ..types import Address, RandomBytes
 
 SENDS_BEFORE_CHANNEL = 3
 REFRESH_BEFORE_END_S = 60.0
@@ -41,32 +41,6 @@ _CHANNEL_HEADER = Struct("!HH")
 
 _TRY_ALTERNATE = 300
 _ALLOCATION_MISMATCH = 437
-
-
-@dataclass(frozen=True, slots=True)
-class TurnAllocated:
-    """``relayed`` receives for us; ``mapped`` is what the server sees of us."""
-
-    relayed: Address
-    mapped: Address
-
-
-@dataclass(frozen=True, slots=True)
-class TurnFailed:
-    """There is no allocation, or no more. ``code`` is the server's error number, 0 if it did not say."""
-
-    reason: str
-    code: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRedirected:
-    """The server wants another one used: make a new client for it, with ``may_redirect=False``."""
-
-    server: Address
-
-
-TurnEvent = TurnAllocated | TurnFailed | TurnRedirected
 
 
 class _State(enum.Enum):

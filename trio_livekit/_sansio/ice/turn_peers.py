@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from trio_livekit._sansio.types import Address
+    from ..types import Address
 
 MAX_PEERS = 64
 MAX_HELD = 2  # datagrams per peer that wait for the permission: checks, which are repeated anyway

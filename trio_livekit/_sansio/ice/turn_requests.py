@@ -10,12 +10,12 @@ __all__ = ["Request", "Requests"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice import stun
-from trio_livekit._sansio.ice.exchange import Exchange
+from . import stun
+from .exchange import Exchange
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.turn_peers import Peer, Permission
-    from trio_livekit._sansio.types import RandomBytes
+    from ..types import RandomBytes
+    from .turn_peers import Peer, Permission
 
 UNAUTHORIZED = 401
 STALE_NONCE = 438

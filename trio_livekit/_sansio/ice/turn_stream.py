@@ -8,8 +8,8 @@ from __future__ import annotations
 
 __all__ = ["TurnStream"]
 
-from trio_livekit._sansio.ice.stun import HEADER_BYTES
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
+from .stun import HEADER_BYTES
 
 
 class TurnStream:

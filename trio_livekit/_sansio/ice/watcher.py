@@ -6,12 +6,12 @@ __all__ = ["Watcher"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.ice.events import State
+from .events import State
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.ice.checker import Checker
-    from trio_livekit._sansio.ice.chooser import Chooser
-    from trio_livekit._sansio.ice.session import Session
+    from .checker import Checker
+    from .chooser import Chooser
+    from .session import Session
 
 
 class Watcher:

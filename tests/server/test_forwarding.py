@@ -49,9 +49,9 @@ class Stage:
     def enter(self, identity: str, *, channels: tuple[str, ...] = tuple(CHANNELS), **more: object):
         self.room, participant, _ = enter(self.rooms, identity, **more)
         peer = self.peers[identity] = FakePeer()
-        participant.downlink = Downlink(peer, self.limits)
+        participant.downlink = Downlink(self.limits)
         for label in channels:
-            participant.downlink.channel_opened(label, CHANNELS[label])
+            participant.downlink.channel_opened(peer, label, CHANNELS[label])
         return participant
 
     def __getitem__(self, identity: str):
@@ -129,7 +129,7 @@ def test_a_subscriber_whose_channel_is_not_open_loses_packets():
     subscribe(stage.room, cem, sid)
     stage.forwarder.track_packet(stage["ann"], track_packet())
     assert stage.forwarder.counters.track_packets_dropped == 2
-    bob.downlink.channel_opened("_data_track", CHANNELS["_data_track"])
+    bob.downlink.channel_opened(stage.peers["bob"], "_data_track", CHANNELS["_data_track"])
     stage.forwarder.track_packet(stage["ann"], track_packet(sequence=1))
     assert len(stage.peers["bob"].take("_data_track")) == 1
     bob.downlink.channel_closed(CHANNELS["_data_track"])
@@ -262,7 +262,7 @@ def test_reliable_packets_wait_for_a_client_that_is_connecting_and_lossy_ones_do
     stage.say("ann", encode_user_packet(b"two"), reliable=False)
     stage.say("ann", encode_user_packet(bytes(1000)))
     assert stage.forwarder.counters.user_packets_dropped == 2
-    bob.downlink.channel_opened("_reliable", CHANNELS["_reliable"])
+    bob.downlink.channel_opened(stage.peers["bob"], "_reliable", CHANNELS["_reliable"])
     assert [packet.user.payload for packet in stage.packets("bob")] == [b"one"]
 
 

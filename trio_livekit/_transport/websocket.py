@@ -6,7 +6,7 @@ upgrade. Messages are whole and binary; compression is never offered.
 
 from __future__ import annotations
 
-__all__ = ["UpgradeRefused", "Websocket", "WebsocketClosed", "connect_websocket"]
+__all__ = ["UpgradeRefused", "Websocket", "WebsocketClosed", "accept_websocket", "connect_websocket"]
 
 import logging
 import ssl
@@ -54,8 +54,9 @@ class UpgradeRefused(LiveKitError):
 class Websocket:
     """One open websocket carrying binary messages."""
 
-    def __init__(self, connection: WebSocketConnection) -> None:
+    def __init__(self, connection: WebSocketConnection, stream: trio.abc.Stream) -> None:
         self._connection = connection
+        self._stream = stream
 
     async def send(self, message: bytes) -> None:
         """Send one binary message. Raises ``WebsocketClosed``."""
@@ -80,6 +81,7 @@ class Websocket:
         """Close with the closing handshake if it is quick, and without it otherwise. Bounded, also when cancelled."""
         with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             await self._connection.aclose()
+        await trio.aclose_forcefully(self._stream)  # the library leaves it open where the peer was first to close
 
 
 def _closed(exc: Exception) -> WebsocketClosed:
@@ -150,7 +152,8 @@ async def connect_websocket(
     """Connect to ``url`` (ws or wss). One task of the websocket lives in ``nursery`` until ``aclose``.
 
     Raises ``UpgradeRefused`` when the server answers with something else than 101, ``WebsocketClosed`` when it hangs up
-    first, and ``OSError`` (also for TLS) when it cannot be reached. The caller bounds the time; cancelling leaves nothing.
+    first, and ``OSError`` (also for TLS) when it cannot be reached. The caller bounds the time; a cancelled call leaves
+    nothing behind.
     """
     from trio_websocket import wrap_client_stream
 
@@ -179,4 +182,68 @@ async def connect_websocket(
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise _refusal(reader.failure)
-    return Websocket(connection)
+    return Websocket(connection, stream)
+
+
+_SERVER_QUEUE_MESSAGES = 8
+
+
+class _Replay(trio.abc.Stream):
+    """A stream of which some bytes have been received already: they are received again first."""
+
+    def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
+        self._stream = stream
+        self._received = received
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._received:
+            await trio.lowlevel.checkpoint()
+            received, self._received = self._received, b""
+            return received
+        return await self._stream.receive_some(max_bytes)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+async def accept_websocket(
+    nursery: trio.Nursery,
+    stream: trio.abc.Stream,
+    received: bytes,
+    *,
+    name: str,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
+) -> Websocket:
+    """Accept the upgrade that a client asked for in ``received``: all that has been read from ``stream`` so far.
+
+    One task of the websocket, called ``name``, lives in ``nursery`` until ``aclose``. A message longer than
+    ``max_message_bytes`` closes the websocket with code 1009. Raises ``WebsocketClosed`` when the request was no
+    upgrade after all, or the client hung up; the caller bounds the time, and ``stream`` is closed unless this returns.
+    """
+    from trio_websocket import ConnectionClosed, wrap_server_stream
+
+    reader = _Reader(nursery, name)
+    connection: WebSocketConnection | None = None
+    try:
+        with reader.handshake:
+            request = await wrap_server_stream(
+                cast("trio.Nursery", reader),
+                _Replay(stream, received),
+                message_queue_size=_SERVER_QUEUE_MESSAGES,
+                max_message_size=max_message_bytes,
+            )
+            connection = await request.accept()
+    except ConnectionClosed as exc:
+        raise _closed(exc) from None
+    finally:
+        if connection is None:
+            await trio.aclose_forcefully(stream)  # which also ends the reader
+    if connection is None:
+        raise WebsocketClosed(1006, "the client hung up during the handshake")
+    return Websocket(connection, stream)

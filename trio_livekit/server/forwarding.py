@@ -42,8 +42,8 @@ class Downlink:
 
     __slots__ = ("_early", "_early_bytes", "_limits", "data_track", "lossy", "peer", "reliable")
 
-    def __init__(self, peer: ChannelSender, limits: Limits) -> None:
-        self.peer = peer
+    def __init__(self, limits: Limits) -> None:
+        self.peer: ChannelSender  # set, and looked at, once a channel is open
         self.data_track: int | None = None
         self.lossy: int | None = None
         self.reliable: int | None = None
@@ -51,8 +51,9 @@ class Downlink:
         self._early: list[bytes] = []
         self._early_bytes = 0
 
-    def channel_opened(self, label: str, channel_id: int) -> None:
+    def channel_opened(self, peer: ChannelSender, label: str, channel_id: int) -> None:
         """A channel can be sent on; whatever waited for it goes out."""
+        self.peer = peer
         if label == "_data_track":
             self.data_track = channel_id
         elif label == "_lossy":
@@ -60,8 +61,13 @@ class Downlink:
         elif label == "_reliable":
             self.reliable = channel_id
             early, self._early = self._early, []
+            self._early_bytes = 0
             for packet in early:
-                self.peer.send(channel_id, packet)
+                peer.send(channel_id, packet)
+
+    def detach(self) -> None:
+        """The connection is gone, and all its channels with it."""
+        self.data_track = self.lossy = self.reliable = None
 
     def channel_closed(self, channel_id: int) -> None:
         """A channel is gone."""

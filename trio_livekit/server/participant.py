@@ -31,8 +31,11 @@ class Admission:
     attributes: dict[str, str] = field(default_factory=dict)
     kind: ParticipantKind = ParticipantKind.STANDARD
     permission: Permission = field(default_factory=Permission)
+    token_expires_at: float = 0.0
     client_protocol: int = 0
     auto_subscribe_data_tracks: bool = False
+    two_peers: bool = False
+    """Whether the client expects a second peer connection, offered by the server, to receive on."""
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +76,7 @@ class Participant:
     attributes: dict[str, str]
     kind: ParticipantKind
     permission: Permission
+    token_expires_at: float
     client_protocol: int
     auto_subscribe_data_tracks: bool
     joined_at_ms: int

@@ -98,6 +98,7 @@ class Room:
             participant=participant.info(),
             other_participants=others,
             server_version=SERVER_VERSION,
+            subscriber_primary=admission.two_peers and admission.permission.can_subscribe,
             ping_interval_s=PING_INTERVAL_S,
             ping_timeout_s=PING_TIMEOUT_S,
         )
@@ -121,6 +122,7 @@ class Room:
             attributes=dict(admission.attributes),
             kind=admission.kind,
             permission=admission.permission,
+            token_expires_at=admission.token_expires_at,
             client_protocol=admission.client_protocol,
             auto_subscribe_data_tracks=admission.auto_subscribe_data_tracks,
             joined_at_ms=now_ms,

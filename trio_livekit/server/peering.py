@@ -1,0 +1,123 @@
+"""One peer connection of one client, as the server sees it: descriptions, candidates, and channels by label."""
+
+from __future__ import annotations
+
+__all__ = ["CHANNELS", "PeerLink", "PeerOwner"]
+
+from typing import TYPE_CHECKING, Protocol
+
+from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
+from .._sansio.peer import Connected, Failed
+from .._transport.peer import PeerConnection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import trio
+
+    from .._sansio.peer import PeerEvent
+    from .._transport.peer import PeerConfig
+
+CHANNELS: tuple[tuple[str, bool, int | None], ...] = (
+    ("_reliable", True, None),
+    ("_lossy", False, 0),
+    ("_data_track", False, 0),
+)
+"""Label, ordered, and retransmissions of the channels that a server opens where it is the one to offer."""
+
+_EARLY_CANDIDATES = 64
+"""Candidates kept until there is a description to go with them."""
+
+
+class PeerOwner(Protocol):
+    """Whose peer connection it is."""
+
+    def receiver(self, label: str) -> Callable[[bytes], None]:
+        """What is to be done with the messages of a channel."""
+
+    def on_channel_opened(self, link: PeerLink, label: str, channel_id: int) -> None: ...
+
+    def on_channel_closed(self, link: PeerLink, channel_id: int) -> None: ...
+
+    def on_connected(self, link: PeerLink) -> None: ...
+
+    def on_failed(self, link: PeerLink) -> None: ...
+
+
+class PeerLink:
+    """Drives a ``PeerConnection``, and sorts what comes out of it."""
+
+    def __init__(self, owner: PeerOwner, config: PeerConfig) -> None:
+        self.peer = PeerConnection(config, self._on_event)
+        self.offer = ""
+        """The last offer taken: the same one again is answered the same."""
+
+        self.answer = ""
+        self.closed = False
+        self._owner = owner
+        self._receivers: dict[int, Callable[[bytes], None]] = {}
+        self._early: list[str] | None = []
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Gather candidates, and run in ``nursery``. Closed again if this does not return."""
+        try:
+            await self.peer.gather()
+            await nursery.start(self.peer.run)
+        except BaseException:
+            self.close()
+            raise
+
+    def accept_offer(self, sdp: str) -> str:
+        """Take the client's offer and return the answer. Raises ``DecodeError``."""
+        self.answer = self.peer.accept_offer(sdp)
+        self.offer = sdp
+        self._described()
+        return self.answer
+
+    def apply_answer(self, sdp: str) -> None:
+        """Take the client's answer, and open the channels. Raises ``DecodeError``."""
+        self.peer.apply_answer(sdp)
+        self._described()
+        for label, ordered, max_retransmits in CHANNELS:
+            channel_id = self.peer.open_channel(label, ordered=ordered, max_retransmits=max_retransmits)
+            self._receivers[channel_id] = _ignore  # clients send on the channels that they opened themselves
+
+    def add_candidate(self, line: str) -> None:
+        """A candidate of the client's, which may come before its description."""
+        if self._early is None:
+            self.peer.add_remote_candidate(line)
+        elif len(self._early) < _EARLY_CANDIDATES:
+            self._early.append(line)
+
+    def close(self) -> None:
+        """End it at once; nothing more comes out of it."""
+        self.closed = True
+        self.peer.close()
+
+    def _described(self) -> None:
+        early, self._early = self._early or [], None
+        for line in early:
+            self.peer.add_remote_candidate(line)
+
+    def _on_event(self, event: PeerEvent) -> None:
+        if self.closed:
+            return
+        if type(event) is MessageReceived:
+            receiver = self._receivers.get(event.channel_id)
+            if receiver is not None:
+                receiver(event.data)
+        elif type(event) is ChannelOpened:
+            self._receivers.setdefault(event.channel_id, self._owner.receiver(event.label))
+            self._owner.on_channel_opened(self, event.label, event.channel_id)
+        elif type(event) is ChannelClosed:
+            self._receivers.pop(event.channel_id, None)
+            self._owner.on_channel_closed(self, event.channel_id)
+        elif type(event) is Connected:
+            self._owner.on_connected(self)
+        elif type(event) is Failed:
+            self.close()
+            self._owner.on_failed(self)
+
+
+def _ignore(data: bytes) -> None:
+    pass

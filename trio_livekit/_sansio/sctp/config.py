@@ -63,7 +63,7 @@ class Config:
     """Most packets in one turn; default socket buffers of a receiver overflow at about 90."""
 
     congestion: str = "adaptive"
-    """``adaptive``, ``cubic`` or ``newreno``."""
+    """``adaptive`` or ``newreno``: see ``tx.congestion``."""
 
 
 DEFAULT_CONFIG = Config()

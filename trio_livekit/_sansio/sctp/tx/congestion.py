@@ -6,11 +6,27 @@ A controller sees bytes acknowledged, losses (once per window of data) and timeo
 
 from __future__ import annotations
 
-__all__ = ["CongestionController", "NewReno", "make_controller"]
+__all__ = ["Adaptive", "CongestionController", "NewReno", "make_controller"]
 
-from typing import Protocol
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.sctp.tx.rto import RtoEstimator
 
 MIN_WINDOW_PACKETS = 4
+
+RATE_ROUNDS = 8
+"""Rounds over which the best delivery rate counts."""
+
+QUIET_GROWTH = 1 / 24
+"""Share of the window added per round trip while no queue shows: more than 3 % random loss takes away."""
+
+QUEUE_SHARE = 1 / 8
+QUEUE_SLACK_S = 0.004
+"""A round's least delay counts as a queue when it is above the path's minimum by this share of it, plus this, plus
+twice the variation: a queue grows smoothly, and jitter is not a queue."""
 
 
 class CongestionController(Protocol):
@@ -19,10 +35,10 @@ class CongestionController(Protocol):
     cwnd: int
     ssthresh: int
 
-    def on_acked(self, acked: int, flight_before: int, now: float, rtt: float, min_rtt: float) -> None:
-        """`acked` bytes were acknowledged outside recovery; `flight_before` were in flight until then."""
+    def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
+        """`acked` bytes were acknowledged; `flight_before` were in flight until then."""
 
-    def on_loss(self, flight: int, now: float, min_rtt: float) -> None:
+    def on_loss(self, flight: int, now: float, rto: RtoEstimator) -> None:
         """The first loss of a window of data: recovery begins."""
 
     def on_timeout(self, flight: int) -> None:
@@ -51,9 +67,9 @@ class NewReno:
         self._acked = 0
         self._before = (self.cwnd, self.ssthresh)
 
-    def on_acked(self, acked: int, flight_before: int, now: float, rtt: float, min_rtt: float) -> None:
+    def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
         cwnd = self.cwnd
-        if flight_before < cwnd // 2:
+        if recovering or flight_before < cwnd // 2:
             return  # the application, not the path, is the limit: nothing was learned
         if cwnd < self.ssthresh:
             self.cwnd = cwnd + acked
@@ -63,7 +79,7 @@ class NewReno:
             self._acked -= cwnd
             self.cwnd = cwnd + self._mtu
 
-    def on_loss(self, flight: int, now: float, min_rtt: float) -> None:
+    def on_loss(self, flight: int, now: float, rto: RtoEstimator) -> None:
         self._before = (self.cwnd, self.ssthresh)
         self.ssthresh = max(self.cwnd // 2, MIN_WINDOW_PACKETS * self._mtu)
         self.cwnd = self.ssthresh
@@ -85,6 +101,66 @@ class NewReno:
         self.cwnd, self.ssthresh = max(self.cwnd, self._before[0]), max(self.ssthresh, self._before[1])
 
 
+class Adaptive(NewReno):
+    """NewReno that asks whether a loss came with a queue, for paths that lose packets at random (radio).
+
+    Two measurements of the last rounds steer it: the rate at which data was delivered, and the delay above the
+    path's minimum, which is the queue we have built. As in TCP Westwood (Mascolo and others, 2001), a loss shrinks
+    the window to what that rate fills, never below half; on a path with random loss that is hardly less than it was,
+    behind a full queue it is much less. While no queue shows, the window grows by a small share of itself each round
+    trip, enough to outgrow a few per cent of random loss; with a queue, by one packet, as NewReno does. Slow start
+    ends at the first sign of a queue, before it overflows (the idea of HyStart, RFC 9406).
+    """
+
+    __slots__ = ("_delivered", "_queueing", "_rates", "_round_began", "_round_min")
+
+    def __init__(self, mtu: int, initial_packets: int, ssthresh: int) -> None:
+        super().__init__(mtu, initial_packets, ssthresh)
+        self._rates: deque[float] = deque(maxlen=RATE_ROUNDS)  # bytes per second in the last rounds
+        self._delivered = 0  # bytes in this round
+        self._round_began = 0.0
+        self._round_min = math.inf
+        self._queueing = False
+
+    def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
+        self._measure(acked, now, rto)
+        cwnd = self.cwnd
+        if flight_before < cwnd // 2:
+            return
+        if cwnd < self.ssthresh and not recovering:
+            self.cwnd = cwnd + acked
+            return
+        if recovering and self._queueing:
+            return
+        step = self._mtu if self._queueing else max(self._mtu, int(cwnd * QUIET_GROWTH))
+        self._acked += acked * step
+        if self._acked >= cwnd:
+            self.cwnd = cwnd + self._acked // cwnd
+            self._acked %= cwnd
+
+    def on_loss(self, flight: int, now: float, rto: RtoEstimator) -> None:
+        before = self.cwnd
+        super().on_loss(flight, now, rto)
+        if self._rates:
+            filled = int(max(self._rates) * rto.min_rtt)
+            self.cwnd = self.ssthresh = max(self.ssthresh, min(filled, before))
+
+    def _measure(self, acked: int, now: float, rto: RtoEstimator) -> None:
+        """Count a round; when it ends, note its rate and whether its least delay was above the path's."""
+        self._delivered += acked
+        self._round_min = min(self._round_min, rto.latest)
+        elapsed = now - self._round_began
+        if elapsed < rto.latest:
+            return
+        if elapsed < 4 * rto.latest:  # else the round began before a pause
+            self._rates.append(self._delivered / elapsed)
+        self._queueing = self._round_min > rto.min_rtt * (1 + QUEUE_SHARE) + 2 * rto.rttvar + QUEUE_SLACK_S
+        if self._queueing and self.cwnd < self.ssthresh:
+            self.ssthresh = self.cwnd
+        self._delivered, self._round_began, self._round_min = 0, now, math.inf
+
+
 def make_controller(name: str, mtu: int, initial_packets: int, peer_window: int) -> CongestionController:
-    """The controller called `name`."""
-    return NewReno(mtu, initial_packets, peer_window)
+    """The controller called `name`: ``adaptive`` or ``newreno``."""
+    kind = {"adaptive": Adaptive, "newreno": NewReno}[name]
+    return kind(mtu, initial_packets, peer_window)

@@ -64,20 +64,20 @@ class LossDetector:
         """The record was sent once more, just now."""
         self._resent.append(record)
 
-    def on_acked(self, now: float) -> None:
-        """Learn from what the last SACK acknowledged."""
+    def on_acked(self, now: float) -> bool:
+        """Learn from what the last SACK acknowledged; True when it shows that a chunk had been sent again in vain."""
         record = self._out.newest
         if record is None:
-            return
+            return False
         sent_at, tsn = record[SENT_AT], record[TSN]
         rtt = now - sent_at
         if record[SENDS] > 1 and rtt < self._rto.min_rtt * 0.9:
-            self._note_late(tsn, now)  # too soon for the retransmission: the original was only late
-            return
+            return self._note_late(tsn, now)  # too soon for the retransmission: the original was only late
         if (sent_at, tsn) > (self.rack_time, self.rack_tsn):
             self.rack_time, self.rack_tsn, self.rack_rtt = sent_at, tsn, rtt
         elif record[SENDS] == 1 and rtt - self.rack_rtt > self._reordering:
             self._widen(rtt - self.rack_rtt)
+        return False
 
     def on_duplicates(self, tsns: list[int], now: float) -> int:
         """The peer reports TSNs that arrived twice; returns how many of them had been declared lost wrongly."""

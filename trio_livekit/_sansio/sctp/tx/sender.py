@@ -347,7 +347,7 @@ class Sender:
             self._declared_lost = len(lost)
             self._wrongly_lost = 0
             self._first_retransmit = out.has_lost
-            self.congestion.on_loss(flight, now, self.rto.min_rtt)
+            self.congestion.on_loss(flight, now, self.rto)
             self._follow_rate()
 
     def _abandon(self, message: Message, now: float) -> None:
@@ -388,15 +388,16 @@ class Sender:
             rto.sample(now - sampled[SENT_AT], now)
         else:
             rto.clear_back_off()
-        self.loss.on_acked(now)
+        self._wrongly_lost += self.loss.on_acked(now)
         if out.rescued:
             self.loss.on_rescued(out.rescued, now)
             self._wrongly_lost += len(out.rescued)
             if self._repaired_timeout:
                 self._undo_timeout()
         self._repaired_timeout = False
-        if self._recovery_until < out.base:
-            self.congestion.on_acked(out.acked_bytes, flight_before, now, rto.latest, rto.min_rtt)
+        self.congestion.on_acked(
+            out.acked_bytes, flight_before, now, rto, recovering=self._recovery_until >= out.base
+        )  # fmt: skip
         self._follow_rate()
 
     def _follow_rate(self) -> None:

@@ -49,6 +49,13 @@ _DRAIN_DATAGRAMS = 64
 """Datagrams taken in one wake-up, so that a flood does not keep other tasks from running."""
 
 
+_BURST_GAP_S = 0.0003
+"""Sends closer together than this are a burst, in which sharing datagrams is worth more than leaving at once."""
+
+_BURST_BYTES = 64 * 1024
+"""What gathers of a burst before it is sent in the middle of the caller's step: about one segmented send."""
+
+
 @dataclass(frozen=True, slots=True)
 class PeerConfig:
     """What a peer connection is to be like."""
@@ -88,6 +95,8 @@ class PeerConnection:
         self._nursery: trio.Nursery | None = None
         self._endpoints: dict[tuple[Address, str], DatagramEndpoint] = {}
         self._backlog: list[tuple[DatagramEndpoint, list[bytes], Address]] = []
+        self._sent_at = -math.inf
+        self._gathered = 0  # bytes given to the core since it was last asked what to send
         self._unsent = trio.Event()
         self._sleep = trio.CancelScope()
         self._closed = False
@@ -167,17 +176,23 @@ class PeerConnection:
         return channel_id
 
     def send(self, channel_id: int, data: bytes) -> None:
-        """Send one binary message: now, as far as the window and the socket allow, and the rest as they do."""
+        """Send one binary message: now, as far as the window and the socket allow, and the rest as they do.
+
+        Of messages that follow closely upon each other only the first leaves in the caller's step; the others share
+        datagrams, and leave when the caller lets other tasks run, or when a full burst of them has gathered.
+        """
         now = trio.current_time()
         self._core.send(channel_id, data, now)
-        self._flush(now)
+        self._flush_or_gather(now, len(data))
 
     def send_all(self, channel_id: int, messages: list[bytes]) -> None:
         """Send several messages, sharing datagrams and system calls."""
         now = trio.current_time()
+        size = 0
         for message in messages:
             self._core.send(channel_id, message, now)
-        self._flush(now)
+            size += len(message)
+        self._flush_or_gather(now, size)
 
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of a channel that are queued and not yet sent."""
@@ -307,10 +322,20 @@ class PeerConnection:
         else:
             self._nursery.start_soon(self._run_tcp, remote, name=f"{self._config.name}: TCP")
 
+    def _flush_or_gather(self, now: float, size: int) -> None:
+        """Send in this step, unless the last one was so recent that this looks like the middle of a burst."""
+        self._gathered += size
+        if now - self._sent_at >= _BURST_GAP_S or self._gathered >= _BURST_BYTES:
+            self._sent_at = now
+            self._flush(now)
+        elif self._sleep.deadline > now:
+            self._sleep.deadline = now  # the timer task runs as soon as the caller's step is over, and sends
+
     def _flush(self, now: float) -> None:
         """Send whatever the core wants sent now, and have the timer task woken when it wants more."""
         if self._closed:
             return
+        self._gathered = 0
         if not self._backlog:
             for path, datagrams in self._core.datagrams_to_send(now):
                 endpoint = self._endpoints.get((path.local, path.protocol))

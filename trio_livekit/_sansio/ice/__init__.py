@@ -9,18 +9,18 @@ until ``next_timeout()``.
   ``add_local_candidate(Candidate.local_host(address, local_preference=...))``; ``Candidate.tcp_active(ip)`` says that
   TCP may be tried from that address. ``agent.ufrag`` and ``agent.password`` go into the description, candidates as
   ``to_sdp()``, at once or trickled.
-- Remote candidates come through ``Candidate.parse(line)`` (``DecodeError``) to ``add_remote_candidate``, before or after
-  ``set_remote_parameters``, in any number. Then ``end_of_candidates``.
-- ``receive_datagram(data, path, now)`` takes what ``stun.is_stun`` (or a first byte below 4) picks out. Anything else on
-  a path is for the layers above only if ``is_authenticated(path)``.
+- Remote candidates come through ``Candidate.parse(line)`` (``DecodeError``) to ``add_remote_candidate``, before or
+  after ``set_remote_parameters``, in any number. Then ``end_of_candidates``.
+- ``receive_datagram(data, path, now)`` takes what ``stun.is_stun`` (or a first byte below 4) picks out. Anything else
+  on a path is for the layers above only if ``is_authenticated(path)``.
 - ``note_activity(now)`` when something that the layers above proved authentic arrived on the selected path: it spares
   checks and keeps ``DISCONNECTED`` away. Nothing else may call it, or spoofed packets would hide an outage.
-- Send on ``selected_path``, which may change at any time (``PathSelected``), and be None: before the first choice, after
-  the connection under it broke, and when consent ran out. ``PathRecovered`` and a later ``PathSelected`` are the moments
-  to retransmit. ``StateChanged`` tells of DISCONNECTED, CONNECTED and FAILED.
-- ``TcpConnectNeeded(remote)``: connect, then ``tcp_connected(path, now)`` with the real local address (close it if that
-  says False), or ``tcp_failed(remote, now)``. Frame everything with ``framing.frame`` and ``StreamFramer``. When the
-  connection ends: ``path_lost(path, now)``. A TCP connection that is not selected may be closed after some time.
+- Send on ``selected_path``, which may change at any time (``PathSelected``), and be None: before the first choice,
+  after the connection under it broke, and when consent ran out. ``PathRecovered`` and a later ``PathSelected`` are the
+  moments to retransmit. ``StateChanged`` tells of DISCONNECTED, CONNECTED and FAILED.
+- ``TcpConnectNeeded(remote)``: connect, then ``tcp_connected(path, now)`` with the real local address (close it if
+  that says False), or ``tcp_failed(remote, now)``. Frame everything with ``framing.frame`` and ``StreamFramer``. When
+  the connection ends: ``path_lost(path, now)``. One that is not selected may be closed after some time.
 - A network change: ``add_local_candidate`` for what is new, ``remove_local_candidate`` for what is gone.
 - ``restart(now)`` for an ICE restart of either side, before the new description goes out; then
   ``set_remote_parameters`` with the peer's new credentials. The old path carries data until a new one is selected. It

@@ -8,6 +8,7 @@ from livekit.protocol import models
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._sansio.tracks.packet import FINAL, INTER, SINGLE, START, Packet, decode, encode
 from trio_livekit._wire.packets import encode_user_packet
+from trio_livekit.errors import TransportError
 from trio_livekit.server.forwarding import Downlink, Forwarder
 from trio_livekit.server.limits import Limits
 
@@ -22,8 +23,11 @@ class FakePeer:
     def __init__(self) -> None:
         self.sent: list[tuple[int, bytes]] = []
         self.buffered = 0
+        self.error: Exception | None = None
 
     def send(self, channel_id: int, data: bytes) -> None:
+        if self.error is not None:
+            raise self.error
         self.sent.append((channel_id, data))
 
     def buffered_amount(self, channel_id: int) -> int:
@@ -290,3 +294,18 @@ def test_the_server_speaks_without_a_name():
     for identity in ("ann", "bob"):
         (packet,) = stage.packets(identity)
         assert (packet.user.payload, packet.user.topic, packet.participant_identity) == (b"all", "t", "")
+
+
+@pytest.mark.parametrize("error", [TransportError("closing"), ValueError("too large")])
+def test_what_cannot_be_sent_to_one_still_reaches_the_others(error):
+    stage = Stage("ann", "bob", "cem")
+    sid, _ = publish(stage.room, stage["ann"], "t")
+    for identity in ("bob", "cem"):
+        subscribe(stage.room, stage[identity], sid)
+    stage.peers["bob"].error = error
+    stage.forwarder.track_packet(stage["ann"], track_packet())
+    assert len(stage.peers["cem"].take("_data_track")) == 1
+    stage.say("ann", encode_user_packet(b"hi"))
+    assert len(stage.packets("cem")) == 1
+    counters = stage.forwarder.counters
+    assert (counters.track_packets_dropped, counters.user_packets_dropped) == (1, 1)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from .._sansio.tracks.packet import BASE_HEADER_BYTES, FINAL, START, PacketError, decode
 from .._wire.packets import stamp_packet, wrap_raw
-from ..errors import DecodeError
+from ..errors import DecodeError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _RESERVED = 0x03
 _EXTENSIONS = 0x04
 _VERSION_SHIFT = 5
+
+_UNSENDABLE = (TransportError, ValueError)
+"""What sending raises on a channel that is closing, and for a message that is more than the client takes."""
 
 
 class ChannelSender(Protocol):
@@ -63,7 +66,7 @@ class Downlink:
             early, self._early = self._early, []
             self._early_bytes = 0
             for packet in early:
-                peer.send(channel_id, packet)
+                self.send_packet(packet, reliable=True)
 
     def detach(self) -> None:
         """The connection is gone, and all its channels with it."""
@@ -86,7 +89,10 @@ class Downlink:
         bound = self._limits.reliable_bytes if reliable else self._limits.downlink_start_bytes
         if self.peer.buffered_amount(channel_id) > bound:
             return False
-        self.peer.send(channel_id, packet)
+        try:
+            self.peer.send(channel_id, packet)
+        except _UNSENDABLE:
+            return False
         return True
 
     def _keep(self, packet: bytes) -> bool:
@@ -165,7 +171,12 @@ class Forwarder:
                 subscription.packets_dropped += 1
                 dropped += 1
                 continue
-            peer.send(channel_id, b"".join((head, subscription.wire_handle, tail)))
+            try:
+                peer.send(channel_id, b"".join((head, subscription.wire_handle, tail)))
+            except _UNSENDABLE:
+                subscription.packets_dropped += 1
+                dropped += 1
+                continue
             subscription.packets_forwarded += 1
             forwarded += 1
         self.counters.track_packets_forwarded += forwarded

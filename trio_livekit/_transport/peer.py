@@ -323,10 +323,11 @@ class PeerConnection:
             self._nursery.start_soon(self._run_tcp, remote, name=f"{self._config.name}: TCP")
 
     def _flush_or_gather(self, now: float, size: int) -> None:
-        """Send in this step, unless the last one was so recent that this looks like the middle of a burst."""
+        """Send in this step, unless the last send was so recent that this looks like the middle of a burst."""
         self._gathered += size
-        if now - self._sent_at >= _BURST_GAP_S or self._gathered >= _BURST_BYTES:
-            self._sent_at = now
+        gap = now - self._sent_at
+        self._sent_at = now
+        if gap >= _BURST_GAP_S or self._gathered >= _BURST_BYTES:
             self._flush(now)
         elif self._sleep.deadline > now:
             self._sleep.deadline = now  # the timer task runs as soon as the caller's step is over, and sends

@@ -30,6 +30,7 @@ from .handshake import (
     SERVER_HELLO,
     SERVER_HELLO_DONE,
     SERVER_KEY_EXCHANGE,
+    Fragment,
     Message,
     ServerKeyExchange,
     decode_certificate,
@@ -108,12 +109,11 @@ class ClientHandshake:
         self._cookie = b""
         self._state: AwaitServerFlight | AwaitServerFinished | Done = AwaitServerFlight()
 
-    @property
-    def hello_type(self) -> int | None:
+    def is_awaited_hello(self, fragment: Fragment) -> bool:
         match self._state:
             case AwaitServerFlight(collected=[]):
-                return SERVER_HELLO
-        return None
+                return fragment.type == SERVER_HELLO and fragment.sequence < len(self._hellos)
+        return False
 
     @property
     def awaits(self) -> str:
@@ -131,9 +131,11 @@ class ClientHandshake:
     def on_hello_verify(self, message: Message) -> Step | None:
         """Repeat the hello with the server's cookie, the same in all else (RFC 6347 section 4.2.1)."""
         cookie = decode_hello_verify(message.body)
-        if self.hello_type is None or cookie == self._cookie or len(self._hellos) >= MAX_HELLOS:
+        is_in_time = isinstance(self._state, AwaitServerFlight)
+        if not is_in_time or cookie == self._cookie or len(self._hellos) >= MAX_HELLOS:
             return None
         self._cookie = cookie
+        self.forget_flight()
         return Step(flight=self._hello_flight())
 
     def on_unanswered(self) -> None:

@@ -22,7 +22,7 @@ class Config:
         handshake_timeout_s: the handshake as a whole fails after this long.
         fingerprint_timeout_s: how long a finished handshake waits for the peer's fingerprints (its SDP may be late).
         suspicion_s: how long an error that a third party could have forged waits for the genuine handshake to prove it
-            wrong, before it is believed. Long enough for several retransmissions.
+            wrong, before it is believed; longer if three retransmissions take longer.
         cipher_suites: in order of preference.
         groups: key agreement groups in order of preference.
         srtp_profiles: offered and accepted in this order; empty leaves the extension out.

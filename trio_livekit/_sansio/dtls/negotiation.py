@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .handshake import Fragment
     from .roles import Handshake, Setup
 
-MAX_HELLO_SEQUENCE = 3  # a client gives up on a server that sends more HelloVerifyRequests than that
+PATIENCE_INTERVALS = 8  # initial timeouts until a suspicion is believed, at the least: three repetitions of a flight
 
 
 class Negotiation:
@@ -115,7 +115,8 @@ class Negotiation:
         """Something is wrong that anybody could have forged: see for a while whether the handshake goes on."""
         if self._suspicion is None:
             self._suspicion = error
-            self._suspicion_deadline = now + self._config.suspicion_s
+            patience_s = max(self._config.suspicion_s, PATIENCE_INTERVALS * self._config.initial_timeout_s)
+            self._suspicion_deadline = now + patience_s
 
     def _on_fragment(self, fragment: Fragment, now: float, steps: list[Step]) -> None:
         if self._retransmitter.is_due_to_repeat(fragment, now):
@@ -126,7 +127,7 @@ class Negotiation:
             # Servers that keep no state number it as they like, so it does not take part in the order.
             if len(fragment.data) == fragment.length:
                 self._on_message(Message(fragment.type, fragment.sequence, fragment.data), now, steps)
-        elif fragment.type == self._handshake.hello_type:
+        elif self._handshake.is_awaited_hello(fragment):
             self._on_hello_fragment(fragment, now, steps)
         else:
             self._messages.add(fragment)
@@ -134,8 +135,6 @@ class Negotiation:
 
     def _on_hello_fragment(self, fragment: Fragment, now: float, steps: list[Step]) -> None:
         """Hellos are put together apart from the rest, since they decide where the numbering begins."""
-        if fragment.sequence > MAX_HELLO_SEQUENCE:
-            return
         self._hellos.next_sequence = fragment.sequence
         self._hellos.add(fragment)
         hello = self._hellos.pop()
@@ -158,6 +157,8 @@ class Negotiation:
         except HandshakeError as error:
             self._reject(error, now)
         else:
+            if is_hello_verify and step is not None:
+                self._messages.restart(0)  # what had come of the server's flight answered another hello
             if step is not None:
                 steps.append(self._advance(step, now))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from .alerts import Alert, HandshakeError
-from .handshake import MESSAGE_NAMES, Message
+from .handshake import MESSAGE_NAMES, Fragment, Message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,9 +63,8 @@ class Step:
 class Handshake(Protocol):
     """One side of a handshake."""
 
-    @property
-    def hello_type(self) -> int | None:
-        """The type of the message that opens the peer's first flight, while that is awaited.
+    def is_awaited_hello(self, fragment: Fragment) -> bool:
+        """Whether this is of the message that opens the peer's first flight, and that is what we wait for.
 
         That message picks the numbering of the rest: it depends on how many HelloVerifyRequests there were.
         """

@@ -24,6 +24,7 @@ from .handshake import (
     SERVER_HELLO,
     SERVER_HELLO_DONE,
     SERVER_KEY_EXCHANGE,
+    Fragment,
     Message,
     ServerKeyExchange,
     decode_certificate,
@@ -50,7 +51,8 @@ from .signatures import SIGNATURE_SCHEMES, sign, signature_scheme, verify
 from .suites import SUITES, Authentication, CipherSuite
 
 COOKIE_HASH = "sha256"
-STALE_AFTER = 4  # repetitions of flight 4 without an answer, which is 1.5 seconds by default
+MAX_HELLO_SEQUENCE = 3  # a client gives up on a server that sends more HelloVerifyRequests than that
+STALE_AFTER = 2  # repetitions of flight 4 without an answer: 0.3 seconds by default
 
 CLIENT_FLIGHT_ORDER: dict[int | None, tuple[int, ...]] = {
     None: (CERTIFICATE,),
@@ -113,15 +115,16 @@ class ServerHandshake:
         self._cookie_secret = setup.random_bytes(32)
         self._state: AwaitClientHello | AwaitClientFlight | AwaitClientFinished | Done = AwaitClientHello()
 
-    @property
-    def hello_type(self) -> int | None:
+    def is_awaited_hello(self, fragment: Fragment) -> bool:
+        if fragment.type != CLIENT_HELLO or fragment.sequence > MAX_HELLO_SEQUENCE:
+            return False
         match self._state:
             case AwaitClientHello():
-                return CLIENT_HELLO
+                return True
             case AwaitClientFlight(is_stale=True):
                 # Nobody answers flight 4: perhaps the hello was forged, or its client began anew. Another may come.
-                return CLIENT_HELLO
-        return None
+                return True
+        return False
 
     @property
     def awaits(self) -> str:

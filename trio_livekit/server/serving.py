@@ -54,10 +54,12 @@ class Server:
 
     @property
     def api_key(self) -> str:
+        """The ``iss`` of this server's tokens."""
         return self._doorkeeper.api_key
 
     @property
     def api_secret(self) -> str:
+        """What this server's tokens are signed with."""
         return self._doorkeeper.api_secret
 
     # --- looking ------------------------------------------------------------------------------------------------------

@@ -220,9 +220,9 @@ class Association:
 
     # What the network does
 
-    def _receive_chunks(self, data: bytes, now: float) -> None:
+    def _receive_chunks(self, data: bytes, now: float, offset: int = HEADER_SIZE) -> None:
         """Walk the chunks of a packet with our tag. Raises DecodeError and Violation."""
-        offset, end = HEADER_SIZE, len(data)
+        end = len(data)
         if offset == end:
             raise DecodeError("a packet without chunks")
         while offset < end:
@@ -249,7 +249,7 @@ class Association:
         """Take one chunk; False when the rest of the packet is not to be looked at."""
         link = self._link
         if kind == c.COOKIE_ECHO:
-            return self._on_cookie_echo(body, now)
+            return self._on_cookie_echo(body, self._handshake.tag, now)
         if kind == c.INIT_ACK:
             if self._handshake.on_init_ack(body, now):
                 self._make_link(now)
@@ -293,11 +293,14 @@ class Association:
             self._dropped += 1
         elif kind == c.INIT and data[4:8] == bytes(4) and end >= len(data):
             self._handshake.on_init(body, now)
+        elif kind == c.COOKIE_ECHO and self._on_cookie_echo(body, int.from_bytes(data[4:8], "big"), now):
+            if end < len(data):
+                self._receive_chunks(data, now, end)  # the rest of the packet of a peer that restarted
         else:
             self._dropped += 1  # DTLS delivers to one association only: nothing here is ours to answer
 
-    def _on_cookie_echo(self, cookie: bytes, now: float) -> bool:
-        accepted = self._handshake.on_cookie_echo(cookie, now)
+    def _on_cookie_echo(self, cookie: bytes, tag: int, now: float) -> bool:
+        accepted = self._handshake.on_cookie_echo(cookie, tag, now)
         if accepted is Accepted.NOT_OURS:
             return False
         if accepted is Accepted.RESTARTED:

@@ -44,9 +44,9 @@ class Config:
     rto_max_s: float = 5.0
     """Not the RFC's 60 s: a mobile outage should end when the path returns."""
 
-    handshake_retries: int = 8
-    """Max.Init.Retransmits of RFC 9260 section 16."""
-    handshake_interval_max_s: float = 3.0
+    handshake_retries: int = 16
+    handshake_interval_max_s: float = 1.0
+    """Shorter and more often than RFC 9260's eight in a minute: half of all packets lost must not end a handshake."""
 
     shutdown_retries: int = 8
 

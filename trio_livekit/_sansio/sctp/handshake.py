@@ -137,10 +137,13 @@ class Handshake:
         self._arm_t1(now)
         return True
 
-    def on_cookie_echo(self, cookie: bytes, now: float) -> Accepted:
-        """Take a COOKIE-ECHO (section 5.2.4). On ESTABLISHED and RESTARTED, ``peer`` and our own numbers are set."""
+    def on_cookie_echo(self, cookie: bytes, packet_tag: int, now: float) -> Accepted:
+        """Take a COOKIE-ECHO that came in a packet with `packet_tag` (section 5.2.4).
+
+        On ESTABLISHED and RESTARTED, ``peer`` and our own numbers are set.
+        """
         opened = self._jar.open(cookie, now)
-        if opened is None:
+        if opened is None or opened[0] != packet_tag:
             return Accepted.NOT_OURS
         tag, tsn, peer = opened
         if self.state is State.ESTABLISHED:

@@ -164,7 +164,7 @@ class Reassembly:
     def _complete(self, unordered: int, stream_id: int, ssn: int, ppid: int, data: bytes) -> None:
         stream = self._streams.get(stream_id)
         if stream is None:
-            stream = self._open(stream_id)
+            stream = self._open_stream(stream_id)
             if stream is None:
                 return
         if unordered:
@@ -184,7 +184,7 @@ class Reassembly:
             self.held += len(data)
             self.unconsumed += len(data)
 
-    def _open(self, stream_id: int) -> InboundStream | None:
+    def _open_stream(self, stream_id: int) -> InboundStream | None:
         if len(self._streams) >= self._max_streams:
             self.refused = stream_id
             return None
@@ -208,7 +208,7 @@ class Reassembly:
             self.held -= len(data)
 
     def _skip_stream(self, stream_id: int, ssn: int) -> None:
-        stream = self._streams.get(stream_id) or self._open(stream_id)
+        stream = self._streams.get(stream_id) or self._open_stream(stream_id)
         if stream is None or not gte16(ssn, stream.next_ssn):
             return
         before = sorted((number for number in stream.early if gte16(ssn, number)), key=lambda n: n - ssn - 1 & MASK16)
@@ -298,7 +298,7 @@ class Reassembly:
 
     def _give_up(self, stream_id: int, ssn: int) -> None:
         """Sequence number `ssn` of a stream will not come."""
-        stream = self._streams.get(stream_id) or self._open(stream_id)
+        stream = self._streams.get(stream_id) or self._open_stream(stream_id)
         if stream is not None and gte16(ssn, stream.next_ssn):
             stream.early.setdefault(ssn, None)
             self._release(stream_id, stream)

@@ -71,7 +71,8 @@ class Receiver:
         Raises DecodeError for a malformed chunk and Violation for what a peer must not send.
         """
         tracker, reassembly, end = self.tracker, self._reassembly, len(packet)
-        starts, add_next, hard_limit = tracker.starts, reassembly.add_next, self._hard_limit
+        starts, add_next = tracker.starts, reassembly.add_next
+        hard_limit, window = self._hard_limit, self._config.receive_window
         while offset < end and not packet[offset]:
             if end - offset <= DATA_HEADER_SIZE:
                 raise self._malformed(packet, offset)
@@ -83,7 +84,7 @@ class Receiver:
             offset = stop + 3 & ~3
             expected = tracker.cumulative + 1
             if tsn == expected & 0xFFFFFFFF and not starts:
-                if reassembly.held <= hard_limit:
+                if reassembly.held <= hard_limit and reassembly.unconsumed < window:
                     tracker.cumulative = expected
                     add_next(expected, flags, stream_id, ssn, ppid, data)
             else:
@@ -161,8 +162,9 @@ class Receiver:
         tracker, reassembly = self.tracker, self._reassembly
         self._sack_now = True
         in_sequence = tsn == tracker.cumulative + 1
-        limit = self._hard_limit if in_sequence else self._config.receive_window - len(data)
-        if tsn > tracker.cumulative and reassembly.held > limit:
+        window = self._config.receive_window
+        limit = self._hard_limit if in_sequence else window - len(data)
+        if tsn > tracker.cumulative and (reassembly.held > limit or reassembly.unconsumed >= window):
             return  # not recorded, so the peer sends it again when the window is open
         if tracker.add(tsn):
             reassembly.add(tsn, flags, stream_id, ssn, ppid, data, in_sequence)

@@ -127,13 +127,19 @@ class Outstanding:
         """All records in flight, in order of TSN."""
         return [record for record in self.records if record[STATE] == IN_FLIGHT]
 
+    @property
+    def peer_forgot(self) -> bool:
+        """The chunk due next was acknowledged by a gap block, and is not acknowledged now."""
+        return bool(self.records) and bool(self.records[0][STATE] == ACKED)
+
     def forget_gaps(self) -> None:
-        """Gap blocks are advisory (RFC 9260 section 6.3.3): treat what only they acknowledged as lost."""
+        """Gap blocks are advisory (RFC 9260 section 6.3.3): what only they acknowledged is in flight again."""
         for record in self.records:
             if record[STATE] == ACKED:
-                record[STATE] = LOST
-                heappush(self._lost, record)
+                record[STATE] = IN_FLIGHT
+                self.flight += record[SIZE]
         self._gaps = []
+        self.troubled_until = self.next_tsn - 1
         self._settled = self.cumulative
 
     def abandon(self, message: Message, now: float) -> None:

@@ -13,11 +13,11 @@ MIN_RTT_WINDOW_S = 30.0
 class RtoEstimator:
     """SRTT, RTTVAR, the least RTT of late, and the RTO with its back-off."""
 
-    __slots__ = ("_floor", "_max", "_min_at", "_next_min", "backoff", "latest", "min_rtt", "rttvar", "srtt", "timeout")
+    __slots__ = ("_floor", "_min_at", "_next_min", "backoff", "latest", "max_s", "min_rtt", "rttvar", "srtt", "timeout")
 
     def __init__(self, initial_s: float, variance_floor_s: float, max_s: float) -> None:
         self._floor = variance_floor_s
-        self._max = max_s
+        self.max_s = max_s
         self.timeout = initial_s
         self.srtt: float | None = None
         self.rttvar = 0.0
@@ -37,17 +37,17 @@ class RtoEstimator:
             self.rttvar += BETA * (abs(self.srtt - rtt) - self.rttvar)
             self.srtt += ALPHA * (rtt - self.srtt)
         self._track_minimum(rtt, now)
-        self.timeout = min(self._max, self.srtt + max(4 * self.rttvar, self._floor))
+        self.timeout = min(self.max_s, self.srtt + max(4 * self.rttvar, self._floor))
         self.backoff = 1
 
     @property
     def current(self) -> float:
         """The timeout with back-off applied."""
-        return min(self._max, self.timeout * self.backoff)
+        return min(self.max_s, self.timeout * self.backoff)
 
     def back_off(self) -> None:
         """A timer ran out: double the timeout (rule E3)."""
-        if self.current < self._max:
+        if self.current < self.max_s:
             self.backoff *= 2
 
     def clear_back_off(self) -> None:

@@ -69,6 +69,8 @@ class Sender:
         self._wrongly_lost = 0
         self._declared_lost = 0
         self._probing = False
+        self._window_probe_at: float | None = None
+        self._window_probe_s = 0.0
         self._forward_due = False
         self._forward_sent_at = float("-inf")
         self._last_sent_at = 0.0
@@ -86,12 +88,17 @@ class Sender:
         gaps = [(cumulative + start, cumulative + end) for start, end in sack.gaps]
         out.acknowledge(cumulative, gaps)
         self.peer_window = sack.receive_window
+        if sack.receive_window >= self._fragment_size:
+            self._window_probe_at, self._window_probe_s = None, 0.0
         if out.acked_bytes:
             self._on_progress(now, flight_before)
         if sack.duplicates:
             self._wrongly_lost += self.loss.on_duplicates(sack.duplicates, now)
         self._end_recovery_if_done()
-        if self._window_reopened(window_before):
+        if out.peer_forgot:
+            out.forget_gaps()
+            self._lose(out.in_flight(), now, congested=False)
+        elif self._window_reopened(window_before):
             self._lose(out.in_flight(), now, congested=False)
         self._detect_losses(now)
         self._give_up_front(now)
@@ -102,6 +109,8 @@ class Sender:
         if self.loss.check_at is not None and now >= self.loss.check_at:
             self._detect_losses(now)
             self._give_up_front(now)
+        if self._window_probe_at is not None and now >= self._window_probe_at:
+            self._window_probe_at = None
         if self.loss.probe_at is not None and now >= self.loss.probe_at:
             self.loss.probe_at = None
             self._probing = True
@@ -123,7 +132,7 @@ class Sender:
 
     def next_timeout(self) -> float | None:
         """When to call ``on_timeout`` or ``collect`` next."""
-        times = (self._t3_at, self.loss.probe_at, self.loss.check_at, self.pacer.release_at)
+        times = (self._window_probe_at, self._t3_at, self.loss.probe_at, self.loss.check_at, self.pacer.release_at)
         return min((at for at in times if at is not None), default=None)
 
     @property
@@ -208,8 +217,8 @@ class Sender:
                 self._give_up_front(now)
                 continue
             left = message.size - message.offset
-            if window < (left if left < fragment_size else fragment_size) and out.flight:
-                break  # one chunk may always be under way: it probes a closed window
+            if window < (left if left < fragment_size else fragment_size) and not self._may_probe_window(now):
+                break
             if left <= fragment_size:
                 spent = self._send_last_fragment(message, now, chunks)
             else:
@@ -291,12 +300,22 @@ class Sender:
                 self._arm_t3(now)
                 return
 
+    def _may_probe_window(self, now: float) -> bool:
+        """One chunk may be under way though the peer's window is shut, and one more each time-out (section 6.1 A)."""
+        if self.out.flight or self.out.has_lost:
+            return False
+        if self._window_probe_at is not None:
+            return False
+        self._window_probe_s = min(2 * self._window_probe_s, self.rto.max_s) or self.rto.timeout
+        self._window_probe_at = now + self._window_probe_s
+        return True
+
     def _may_send_new(self) -> bool:
         message = self.queue.next()
         if message is None:
             return False
         size = min(message.size - message.offset, self._fragment_size)
-        return not self.out.flight or self.peer_window - self.out.flight >= size
+        return self.peer_window - self.out.flight >= size
 
     # Loss
 
@@ -388,12 +407,13 @@ class Sender:
             rto.sample(now - sampled[SENT_AT], now)
         else:
             rto.clear_back_off()
-        self._wrongly_lost += self.loss.on_acked(now)
+        if out.rescued and self._repaired_timeout:
+            self._undo_timeout()
+        else:
+            self._wrongly_lost += self.loss.on_acked(now)
         if out.rescued:
             self.loss.on_rescued(out.rescued, now)
             self._wrongly_lost += len(out.rescued)
-            if self._repaired_timeout:
-                self._undo_timeout()
         self._repaired_timeout = False
         self.congestion.on_acked(
             out.acked_bytes, flight_before, now, rto, recovering=self._recovery_until >= out.base
@@ -445,7 +465,7 @@ class Sender:
 
     def _restart_timers(self, now: float, advanced: bool) -> None:
         out = self.out
-        if not out.flight and not out.has_lost and out.advanced <= out.cumulative:
+        if not out.records:
             self._t3_at = self.loss.probe_at = None
         elif advanced or self.out.acked_bytes:
             self._t3_at = now + self.rto.current

@@ -1,0 +1,284 @@
+"""Loss recovery, timers and windows of the sender."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from tests.sansio.sctp.harness import HandmadePeer, chunks_of, joined, messages
+from trio_livekit._sansio.sctp import AssociationLost
+from trio_livekit._sansio.sctp import chunks as c
+from trio_livekit.errors import TransportError
+from trio_livekit.testing.pair import LinkModel
+
+
+def tsns(peer: HandmadePeer) -> list[int]:
+    """The DATA that leaves now, by TSN counted from 0."""
+    return [
+        int.from_bytes(body[:4], "big") - peer.init.initial_tsn & 0xFFFFFFFF
+        for kind, _, body in peer.received()
+        if kind == c.DATA
+    ]
+
+
+def sent(count: int, size: int = 1000, **kwargs: object) -> HandmadePeer:
+    """A peer to which `count` messages have left, with a round trip time of 100 ms known."""
+    peer = HandmadePeer()
+    peer.association.send(9, 53, b"warm up", now=peer.now)
+    peer.received()
+    peer.now += 0.1
+    peer.sack(0)
+    peer.init = c.Init(
+        **{**{s: getattr(peer.init, s) for s in peer.init.__slots__}, "initial_tsn": peer.init.initial_tsn + 1}
+    )
+    for _ in range(count):
+        peer.association.send(0, 53, bytes(size), now=peer.now, **kwargs)
+    assert tsns(peer) == list(range(count))
+    return peer
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 1159, 1160, 1161, 1162, 2320, 2321, 65536])
+def test_every_size_arrives_and_no_packet_is_too_long(size: int):
+    pair = joined()
+    pair.a_to_b.model = LinkModel(delay_s=0.01, mtu=1191)
+    content = bytes(n * 7 & 0xFF for n in range(size))
+    pair.a.send(3, 53, content, now=pair.now)
+    pair.run_until_idle()
+    assert messages(pair.b_events) == [content]
+    assert pair.a.statistics().retransmits == 0
+
+
+def test_limits_on_messages():
+    pair = joined(max_message_size=1000)
+    with pytest.raises(ValueError, match="empty"):
+        pair.a.send(0, 53, b"", now=pair.now)
+    with pytest.raises(ValueError, match="1001 bytes"):
+        pair.a.send(0, 53, bytes(1001), now=pair.now)
+    pair.a.set_max_message_size(0)
+    pair.a.send(0, 53, bytes(100_000), now=pair.now)
+    pair.run_until_idle()
+    assert messages(pair.b_events) == [bytes(100_000)]
+
+
+def test_small_messages_share_packets():
+    pair = joined()
+    for n in range(100):
+        pair.a.send(0, 53, b"%03d" % n * 10, now=pair.now)
+    before = pair.a_to_b.offered
+    pair.run_until_idle()
+    assert pair.a_to_b.offered - before <= 6
+    assert messages(pair.b_events) == [b"%03d" % n * 10 for n in range(100)]
+
+
+def test_one_lost_packet_is_sent_again_after_one_round_trip_and_only_it():
+    peer = sent(8)
+    peer.now += 0.1
+    peer.sack(0, (2, 7))  # 1 is missing, 2..7 are there
+    check_at = peer.association.next_timeout()
+    assert check_at <= peer.now + 0.1 / 4 + 0.001
+    peer.now = check_at
+    peer.association.handle_timeout(peer.now)
+    assert tsns(peer) == [1]
+
+
+def test_the_window_shrinks_once_for_each_window_of_data():
+    peer = sent(8)
+    before = peer.association.statistics().cwnd
+    peer.now += 0.1
+    peer.sack(-1, (3, 3), (5, 5), (7, 8))
+    peer.now = peer.association.next_timeout()
+    peer.association.handle_timeout(peer.now)
+    assert tsns(peer) == [0, 1, 3, 5]
+    after = peer.association.statistics().cwnd
+    assert before / 2 <= after < before
+    peer.now += 0.1
+    peer.sack(0, (2, 2), (4, 4), (6, 7))  # 1 is still missing, though 3 and 5 were sent after it
+    peer.sack(0, (2, 4), (6, 7))
+    assert peer.association.statistics().cwnd >= after
+
+
+def test_a_lost_tail_is_probed_long_before_the_retransmission_timeout():
+    peer = sent(5)
+    rto = peer.association.statistics().rto_s
+    started = peer.now
+    peer.now = peer.association.next_timeout()
+    assert peer.now - started == pytest.approx(0.152)
+    assert peer.now - started < rto
+    peer.association.handle_timeout(peer.now)
+    assert tsns(peer) == [4]  # the last one again: its acknowledgement will show what else is missing
+    peer.now += 0.1
+    peer.sack(-1, (5, 5))
+    assert tsns(peer) == [0, 1, 2, 3]
+
+
+def test_a_single_packet_is_given_time_for_a_delayed_acknowledgement():
+    peer = sent(1)
+    assert peer.association.next_timeout() - peer.now == pytest.approx(0.35)
+
+
+def test_timeouts_back_off_to_five_seconds_and_never_give_up():
+    peer = sent(3)
+    times = []
+    for _ in range(12):
+        before = peer.association.statistics().timeouts
+        while peer.association.statistics().timeouts == before:
+            peer.now = peer.association.next_timeout()
+            peer.association.handle_timeout(peer.now)
+            sent_now = tsns(peer)
+        times.append(peer.now)
+        assert sent_now[0] == 0
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert gaps[0] == pytest.approx(2 * 0.35, rel=0.2)
+    assert gaps[-1] == pytest.approx(5.0)
+    peer.now += 0.1
+    peer.sack(2)
+    assert peer.association.next_timeout() is None
+    assert peer.association.statistics().rto_s < 0.5
+
+
+def test_a_premature_timeout_is_undone():
+    """Nothing was lost, the path stalled: the window comes back, and the flight is not sent again."""
+    peer = sent(8)
+    before = peer.association.statistics()
+    peer.wait(0.5)
+    assert peer.association.statistics().timeouts == 1
+    peer.sack(3)
+    assert peer.association.statistics().cwnd >= before.cwnd
+    assert peer.association.statistics().retransmits <= 3
+    assert tsns(peer) == []
+
+
+def test_recovery_of_the_path_sends_at_once():
+    peer = sent(5)
+    peer.wait(12)
+    peer.now += 0.01
+    peer.association.on_path_recovered(peer.now)
+    assert tsns(peer) == [0, 1, 2, 3, 4]
+    assert peer.association.statistics().rto_s < 0.5
+
+
+def test_zero_window_is_probed_with_one_chunk_and_reopens():
+    peer = HandmadePeer(window=0)
+    for _ in range(5):
+        peer.association.send(0, 53, bytes(1000), now=peer.now)
+    assert tsns(peer) == [0]
+    peer.sack(-1, window=0)
+    peer.now = peer.association.next_timeout()
+    peer.association.handle_timeout(peer.now)
+    assert tsns(peer) == [0]
+    cwnd = peer.association.statistics().cwnd
+    peer.now += 0.05
+    peer.sack(-1, window=100_000)
+    assert tsns(peer) == [0, 1, 2, 3, 4]
+    assert peer.association.statistics().cwnd == cwnd
+
+
+def test_gap_acknowledged_data_that_the_peer_forgot_is_sent_again():
+    peer = sent(4)
+    peer.now += 0.1
+    peer.sack(-1, (2, 4))
+    peer.wait(0.03)
+    assert peer.association.statistics().retransmits == 1
+    seen: set[int] = set()
+    for _ in range(40):
+        due = peer.association.next_timeout()
+        peer.now = max(peer.now, due)
+        peer.association.handle_timeout(peer.now)
+        seen.update(tsns(peer))
+        if 0 in seen:
+            peer.sack(0)  # and nothing of 1..3 any more
+            seen.update(tsns(peer))
+        if seen == {0, 1, 2, 3}:
+            break
+    assert seen == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tsn": 100},
+        {"tsn": 0, "gaps": [(2, 100)]},
+        {"tsn": 0, "gaps": [(5, 4)]},
+        {"tsn": 0, "gaps": [(4, 5), (2, 2)]},
+        {"tsn": 0, "gaps": [(2, 4), (3, 5)]},
+        {"tsn": -5},
+    ],
+)
+def test_a_sack_that_cannot_be_true_changes_nothing(bad: dict):
+    peer = sent(8)
+    before = peer.association.statistics()
+    peer.sack(bad["tsn"], *bad.get("gaps", ()), window=7)
+    assert peer.association.statistics() == before
+    peer.sack(7)
+    assert peer.association.statistics().flight == 0
+
+
+def test_fairness_between_a_flood_and_a_quiet_stream():
+    """A small message behind two megabytes of another stream leaves within one message of that stream."""
+    pair = joined(LinkModel(delay_s=0.02, rate_bps=8e6))
+    for _ in range(32):
+        pair.a.send(1, 53, bytes(65536), now=pair.now)
+    pair.run(0.3)
+    pair.a.send(2, 53, b"small", now=pair.now)
+    asked = pair.now
+    pair.run_until(lambda: b"small" in messages(pair.b_events), timeout_s=5)
+    assert pair.now - asked < 0.4
+    assert len(messages(pair.b_events)) < 12
+
+
+def test_streams_share_by_bytes():
+    pair = joined(LinkModel(delay_s=0.02, rate_bps=8e6))
+    for _ in range(100):
+        pair.a.send(1, 53, b"L" * 20_000, now=pair.now)
+    for _ in range(2000):
+        pair.a.send(2, 53, b"s" * 1000, now=pair.now)
+    pair.run(1.5)
+    large = sum(len(data) for data in messages(pair.b_events) if data[:1] == b"L")
+    small = sum(len(data) for data in messages(pair.b_events) if data[:1] == b"s")
+    assert 0.6 < small / large < 1.6
+
+
+def test_buffered_amount_and_its_event():
+    pair = joined()
+    pair.a.set_low_water(4, 10_000)
+    for _ in range(5):
+        pair.a.send(4, 53, bytes(10_000), now=pair.now)
+    assert pair.a.buffered_amount(4) == pair.a.total_buffered == 50_000
+    pair.run_until_idle()
+    assert [type(event).__name__ for event in pair.a_events] == ["BufferedAmountLow"]
+    assert pair.a.buffered_amount(4) == 0
+    pair.a.send(4, 53, bytes(9_000), now=pair.now)
+    pair.a_events.clear()
+    pair.run_until_idle()
+    assert pair.a_events == []  # it was never above the mark
+
+
+def test_a_burst_is_spread_over_the_round_trip():
+    pair = joined(LinkModel(delay_s=0.05))
+    pair.a_to_b.log = log = []
+    for _ in range(60):
+        pair.a.send(0, 53, bytes(16384), now=pair.now)
+    pair.run_until_idle()
+    at_once: dict[float, int] = {}
+    for at, packet in log:
+        if chunks_of(packet)[0][0] == c.DATA:
+            at_once[at] = at_once.get(at, 0) + 1
+    assert max(at_once.values()) <= 40
+    assert len(at_once) > 20
+
+
+def test_ending_loses_the_queue_and_refuses_more():
+    pair = joined()
+    pair.a.send(0, 53, bytes(50_000), now=pair.now)
+    pair.a.abort(pair.now, "enough")
+    pair.run_until_idle()
+    assert pair.a_events == [AssociationLost("enough", graceful=True)]
+    [lost] = pair.b_events
+    assert "enough" in lost.reason
+    assert not lost.graceful
+    with pytest.raises(TransportError):
+        pair.a.send(0, 53, b"x", now=pair.now)
+    with pytest.raises(TransportError):
+        pair.b.send(0, 53, b"x", now=pair.now)
+    assert pair.a.next_timeout() is pair.b.next_timeout() is None

@@ -10,6 +10,7 @@ from livekit.protocol import models
 
 from trio_livekit._sansio.channels import ChannelOpened, MessageReceived
 from trio_livekit._sansio.peer import Connected, Failed
+from trio_livekit._sansio.sdp import SessionDescription
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._sansio.tracks.packet import SINGLE, Packet, decode, encode
 from trio_livekit._transport.peer import PeerConfig, PeerConnection
@@ -205,6 +206,14 @@ async def test_the_same_offer_again_gets_the_same_answer(server):
             assert (second.sdp, second.id) == (first.sdp, 2)
 
 
+async def test_an_ice_restart_means_starting_over(server):
+    async with single(server, "ann") as ann, running_peer() as other:
+        offer = ann.publisher.connection.create_offer()
+        mine, theirs = (SessionDescription.parse(sdp).ufrag for sdp in (offer, other.connection.create_offer()))
+        await ann.signal.send(m.Offer(offer.replace(mine, theirs), 2))
+        assert (await ann.signal.expect(m.Leave)).action is m.LeaveAction.RECONNECT
+
+
 @pytest.mark.parametrize("sdp", ["", "nonsense", "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"])
 async def test_an_offer_that_makes_no_sense_means_starting_over(server, sdp):
     async with signal_client(server) as signal:
@@ -219,6 +228,16 @@ async def test_an_answer_that_makes_no_sense_means_starting_over(server):
         await signal.expect(m.Offer)
         await signal.send(m.Answer("nonsense", 1))
         assert (await signal.expect(m.Leave)).action is m.LeaveAction.RECONNECT
+
+
+async def test_a_second_answer_is_ignored(server):
+    async with running_peer(controlling=False) as peer, signal_client(server, query={}) as signal:
+        offer = await signal.expect(m.Offer)
+        answer = m.Answer(peer.connection.accept_offer(offer.sdp), offer.id)
+        for _ in range(2):
+            await signal.send(answer)
+        await signal.send(m.Answer("nonsense", 7))
+        await peer.ready()
 
 
 async def test_candidates_may_come_first(server):

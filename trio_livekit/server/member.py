@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._sansio.sdp import Setup
+from .._sansio.sdp import SessionDescription, Setup
 from .._sansio.signal import messages as m
 from .._transport.peer import PeerConfig
 from .._wire.signal import encode_response
@@ -188,19 +188,20 @@ class Member:
             self._say(m.Offer(self._subscriber.peer.create_offer(), 1 + secrets.randbelow(256)))
 
     async def _on_offer(self, offer: m.Offer) -> None:
-        """A first offer, one for a connection that the client made anew, or the last one again."""
-        publisher = self._publisher
-        if publisher is None or publisher.offer != offer.sdp:
-            publisher = await self._new_link(offering=False)
-            if publisher is None:
-                return
-            self._replace_publisher(publisher)
-            try:
-                publisher.accept_offer(offer.sdp)
-            except DecodeError:
-                self._mismatch()
-                return
-        self._say(m.Answer(publisher.answer, offer.id))
+        """A first offer, one for a connection that the client made anew, or one more for the connection there is."""
+        link = self._publisher
+        try:
+            fingerprints = SessionDescription.parse(offer.sdp).fingerprints
+            if link is None or link.fingerprints != fingerprints:
+                link = await self._new_link(offering=False)
+                if link is None:
+                    return
+                self._replace_publisher(link)
+            answer = link.accept_offer(offer.sdp)
+        except DecodeError:
+            self._mismatch()
+        else:
+            self._say(m.Answer(answer, offer.id))
 
     def _replace_publisher(self, publisher: PeerLink) -> None:
         if self._publisher is not None:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
 from .._sansio.peer import Connected, Failed
+from .._sansio.sdp import SessionDescription
 from .._transport.peer import PeerConnection
+from ..errors import DecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,11 +51,12 @@ class PeerLink:
 
     def __init__(self, owner: PeerOwner, config: PeerConfig) -> None:
         self.peer = PeerConnection(config, self._on_event)
-        self.offer = ""
-        """The last offer taken: the same one again is answered the same."""
+        self.fingerprints: list[str] = []
+        """Of the client's certificate: they tell whether an offer is for this connection or for a new one."""
 
-        self.answer = ""
         self.closed = False
+        self._ufrag = ""
+        self._answer = ""
         self._owner = owner
         self._receivers: dict[int, Callable[[bytes], None]] = {}
         self._early: list[str] | None = []
@@ -68,14 +71,23 @@ class PeerLink:
             raise
 
     def accept_offer(self, sdp: str) -> str:
-        """Take the client's offer and return the answer. Raises ``DecodeError``."""
-        self.answer = self.peer.accept_offer(sdp)
-        self.offer = sdp
-        self._described()
-        return self.answer
+        """Take the client's offer and return the answer, which is the same for further offers of the same connection.
+
+        Raises ``DecodeError``, also for an ICE restart: a client that wants one makes a new connection.
+        """
+        description = SessionDescription.parse(sdp)
+        if not self._answer:
+            self.fingerprints, self._ufrag = description.fingerprints, description.ufrag
+            self._answer = self.peer.accept_offer(sdp)
+            self._described()
+        elif self.closed or description.ufrag != self._ufrag:
+            raise DecodeError("the offer restarts ICE")
+        return self._answer
 
     def apply_answer(self, sdp: str) -> None:
-        """Take the client's answer, and open the channels. Raises ``DecodeError``."""
+        """Take the client's answer, and open the channels; a second answer is ignored. Raises ``DecodeError``."""
+        if self._early is None:
+            return
         self.peer.apply_answer(sdp)
         self._described()
         for label, ordered, max_retransmits in CHANNELS:

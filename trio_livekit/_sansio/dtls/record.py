@@ -179,8 +179,9 @@ class GcmOpener:
         self._window = window
 
     def open(self, kind: int, number: int, data: bytes) -> bytes | None:
+        window = self._window
         length = len(data) - _GCM_OVERHEAD
-        if length < 0 or not self._window.is_fresh(number):
+        if length < 0 or (number <= window.newest and not window.is_fresh(number)):
             return None
         try:
             # The nonce is the peer's to choose, so it is read from the record and not assumed to be the number.
@@ -191,7 +192,7 @@ class GcmOpener:
             )
         except InvalidTag:
             return None
-        self._window.record(number)
+        window.record(number)
         return plaintext
 
 
@@ -236,8 +237,9 @@ class ChaChaOpener:
         self._window = window
 
     def open(self, kind: int, number: int, data: bytes) -> bytes | None:
+        window = self._window
         length = len(data) - _CHACHA_OVERHEAD
-        if length < 0 or not self._window.is_fresh(number):
+        if length < 0 or (number <= window.newest and not window.is_fresh(number)):
             return None
         try:
             plaintext = self._decrypt(
@@ -247,7 +249,7 @@ class ChaChaOpener:
             )
         except InvalidTag:
             return None
-        self._window.record(number)
+        window.record(number)
         return plaintext
 
 

@@ -10,30 +10,33 @@ class ReplayWindow:
 
     The bitmask marks the *holes* behind the newest number rather than the arrivals: as long as nothing is lost it stays
     zero, and a window of a thousand records costs no more than one of ten.
+
+    Attributes:
+        newest: the highest number recorded, or -1.
     """
 
-    __slots__ = ("_holes", "_mask", "_newest", "_size")
+    __slots__ = ("_holes", "_mask", "_size", "newest")
 
     def __init__(self, size: int) -> None:
         self._size = size
         self._mask = (1 << size) - 1
-        self._newest = -1
-        self._holes = 0  # bit i: number `_newest - i` has not arrived
+        self.newest = -1
+        self._holes = 0  # bit i: number `newest - i` has not arrived
 
     def is_fresh(self, number: int) -> bool:
         """Whether the number is new. Asked before decryption; changes nothing."""
-        behind = self._newest - number
+        behind = self.newest - number
         return behind < 0 or (behind < self._size and self._holes >> behind & 1 == 1)
 
     def record(self, number: int) -> None:
         """Note a fresh number. Only for records that were authenticated: a forged number must not move the window."""
-        ahead = number - self._newest
+        ahead = number - self.newest
         if ahead == 1:
             self._holes = self._holes << 1 & self._mask
-            self._newest = number
+            self.newest = number
         elif ahead > 0:
             skipped = min(ahead, self._size)
             self._holes = (self._holes << skipped | (1 << skipped) - 2) & self._mask
-            self._newest = number
+            self.newest = number
         else:
             self._holes ^= 1 << -ahead

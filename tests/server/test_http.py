@@ -91,6 +91,8 @@ async def test_any_bytes_are_a_request_or_refused(data):
 
 async def test_answers_are_short_and_complete():
     client, server = trio.testing.memory_stream_pair()
+    await client.send_all(b"what was not read yet")
+    await client.send_eof()
     await send_text(server, 404, "no such thing")
     await server.aclose()
     answer = bytearray()

@@ -54,9 +54,10 @@ class UpgradeRefused(LiveKitError):
 class Websocket:
     """One open websocket carrying binary messages."""
 
-    def __init__(self, connection: WebSocketConnection, stream: trio.abc.Stream) -> None:
+    def __init__(self, connection: WebSocketConnection, stream: trio.abc.Stream, reader: _Reader) -> None:
         self._connection = connection
         self._stream = stream
+        self._reader = reader
 
     async def send(self, message: bytes) -> None:
         """Send one binary message. Raises ``WebsocketClosed``."""
@@ -79,7 +80,8 @@ class Websocket:
 
     async def aclose(self) -> None:
         """Close with the closing handshake if it is quick, and without it otherwise. Bounded, also when cancelled."""
-        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+        with self._reader.while_running(trio.CancelScope(shield=True)) as scope:
+            scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
             await self._connection.aclose()
         await trio.aclose_forcefully(self._stream)  # the library leaves it open where the peer was first to close
 
@@ -92,15 +94,23 @@ def _closed(exc: Exception) -> WebsocketClosed:
 class _Reader:
     """Stands where trio-websocket wants a nursery, so that its reader task cannot fail the nursery it lives in.
 
-    The library starts one task, and reports a refused or broken handshake by raising in it, while whoever waits for the
-    handshake waits on. Here the wait is cancelled instead, and the reason kept.
+    The library starts one task, and reports a refused or broken handshake by raising in it, while whoever waits for a
+    handshake, be it the opening or the closing one, waits on. Here the wait is cancelled instead, and the reason kept.
     """
 
     def __init__(self, nursery: trio.Nursery, name: str) -> None:
         self._nursery = nursery
         self._name = name
-        self.handshake = trio.CancelScope()
+        self._waiting: trio.CancelScope | None = None
+        self._ended = False
         self.failure: Exception | None = None
+
+    def while_running(self, scope: trio.CancelScope) -> trio.CancelScope:
+        """The same scope, which is cancelled when the task ends: there is nothing left to wait for then."""
+        self._waiting = scope
+        if self._ended:
+            scope.cancel("the websocket reader has ended")
+        return scope
 
     def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
         self._nursery.start_soon(self._run, reader, name=self._name)
@@ -112,7 +122,9 @@ class _Reader:
             logger.debug("%s ended: %s", self._name, type(exc).__name__)
             self.failure = exc
         finally:
-            self.handshake.cancel("the websocket reader ended")
+            self._ended = True
+            if self._waiting is not None:
+                self._waiting.cancel("the websocket reader ended")
 
 
 def _refusal(failure: Exception | None) -> LiveKitError:
@@ -167,7 +179,7 @@ async def connect_websocket(
     reader = _Reader(nursery, f"websocket to {host}:{port}")
     connection: WebSocketConnection | None = None
     try:
-        with reader.handshake:
+        with reader.while_running(trio.CancelScope()):
             connection = await wrap_client_stream(
                 cast("trio.Nursery", reader),
                 stream,
@@ -182,7 +194,7 @@ async def connect_websocket(
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise _refusal(reader.failure)
-    return Websocket(connection, stream)
+    return Websocket(connection, stream, reader)
 
 
 _SERVER_QUEUE_MESSAGES = 8
@@ -231,7 +243,7 @@ async def accept_websocket(
     reader = _Reader(nursery, name)
     connection: WebSocketConnection | None = None
     try:
-        with reader.handshake:
+        with reader.while_running(trio.CancelScope()):
             request = await wrap_server_stream(
                 cast("trio.Nursery", reader),
                 _Replay(stream, received),
@@ -246,4 +258,4 @@ async def accept_websocket(
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise WebsocketClosed(1006, "the client hung up during the handshake")
-    return Websocket(connection, stream)
+    return Websocket(connection, stream, reader)

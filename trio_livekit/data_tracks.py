@@ -21,6 +21,7 @@ __all__ = [
 
 import time
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,8 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
 
         Raises ``PushError``: the queue is full, the frame is empty or too large, or the track is not published. The
         frame was then not sent, and is counted in ``statistics``. ``user_timestamp`` goes with a frame given as bytes.
+        If the track has just been ended from outside, the frame is dropped and counted: the track's block is being
+        cancelled, and says why.
         """
         if type(frame) is bytes:
             self._publication.push(frame, user_timestamp)
@@ -122,6 +125,7 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
                 self._publication.push(frame.payload, frame.user_timestamp, counted=False)
             except PushError as error:
                 if error.reason not in (PushErrorReason.QUEUE_FULL, PushErrorReason.NOT_CONNECTED):
+                    await trio.lowlevel.checkpoint_if_cancelled()  # inside a block that has ended, its error counts
                     raise
             else:
                 return
@@ -268,7 +272,8 @@ class RemoteDataTracks:
     async def wait_for(self, name: str) -> RemoteDataTrack:
         """The track with this name, as soon as it is published; bound the wait with a cancel scope.
 
-        Raises ``SubscribeError`` when its participant leaves before that, ``RoomDisconnected`` when the room is gone.
+        Raises ``SubscribeError`` when its participant leaves before that, ``RoomDisconnected`` when the room is lost,
+        and ``trio.ClosedResourceError`` when it was left.
         """
         await trio.lowlevel.checkpoint()
         while True:
@@ -276,7 +281,7 @@ class RemoteDataTracks:
             if track is not None:
                 return track
             if self._over is not None:
-                raise self._over
+                raise copy(self._over)
             await self._changed.wait()
 
     def _add(self, track: RemoteDataTrack) -> None:
@@ -292,6 +297,7 @@ class RemoteDataTracks:
         """Nothing will be published here any more: the participant left, or the room is gone."""
         text = f"{self._publisher_identity!r} left the room"
         self._over = error or SubscribeError(SubscribeErrorReason.UNPUBLISHED, text)
+        self._tracks.clear()
         self._notify()
 
     def _notify(self) -> None:

@@ -30,7 +30,15 @@ import enum
 
 
 class LiveKitError(Exception):
-    """Root of everything this package raises on purpose."""
+    """Root of everything this package raises on purpose. All of them can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # By default an exception is rebuilt by calling its class with `args`, which is not what ours are made from.
+        return _rebuilt, (type(self), self.args), self.__dict__
+
+
+def _rebuilt(cls: type[LiveKitError], args: tuple[object, ...]) -> LiveKitError:
+    return cls.__new__(cls, *args)
 
 
 class ProtocolError(LiveKitError):

@@ -44,7 +44,10 @@ class ParticipantConnected:
 
 @dataclass(frozen=True, slots=True)
 class ParticipantDisconnected:
-    """A participant left; its data tracks were reported unpublished just before."""
+    """A participant left; its data tracks were reported unpublished just before.
+
+    If it came back at once, ``ParticipantConnected`` follows, and tracks that it publishes again have not ended.
+    """
 
     participant: RemoteParticipant
     reason: DisconnectReason

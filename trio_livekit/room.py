@@ -5,6 +5,8 @@ from __future__ import annotations
 __all__ = ["Room", "RoomEvents", "connect"]
 
 from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,7 @@ from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
 from ._session.mailbox import Mailbox
 from ._session.session import SessionOptions, open_session
-from ._session.subscribing import TrackPublished, TrackUnpublished
+from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
 from .data_tracks import LocalDataTrack, RemoteDataTrack
 from .participants import LocalParticipant, RemoteParticipant
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
     from ._session.session import Session, SessionEvent
+    from .errors import LiveKitError
 
 DEFAULT_EVENT_BUFFER = 256
 
@@ -62,7 +65,7 @@ async def connect(
         try:
             yield room
         finally:
-            room._leave()
+            room._leave(session.end)
 
 
 class RoomEvents(trio.abc.ReceiveChannel[ev.RoomEvent]):
@@ -75,17 +78,18 @@ class RoomEvents(trio.abc.ReceiveChannel[ev.RoomEvent]):
     async def receive(self) -> ev.RoomEvent:
         """The next event. When the buffer overflowed, ``EventsMissed`` comes first.
 
-        Raises ``trio.EndOfChannel`` when the room was left, ``trio.ClosedResourceError`` after ``aclose``.
+        Raises ``trio.EndOfChannel`` when the room was left, ``RoomDisconnected`` when it was lost, and
+        ``trio.ClosedResourceError`` after ``aclose``.
         """
-        missed = self._mailbox.displaced - self._reported
-        if missed:
-            self._reported += missed
+        if self._mailbox.displaced > self._reported:
             await trio.lowlevel.checkpoint()
+            missed, self._reported = self._mailbox.displaced - self._reported, self._mailbox.displaced
             return ev.EventsMissed(missed)
         return await self._mailbox.get()
 
     async def aclose(self) -> None:
         """Stop listening before the block ends."""
+        self._reported = self._mailbox.displaced
         self._mailbox.close()
         await trio.lowlevel.checkpoint()
 
@@ -107,7 +111,8 @@ class Room:
         self._speakers: dict[str, float] = {}
         self._readers: set[RoomEvents] = set()
         self._changed = trio.Event()
-        self._entered = self._left = False
+        self._entered = False
+        self._over: Exception | None = None
 
     # --- state --------------------------------------------------------------------------------------------------------
 
@@ -150,7 +155,7 @@ class Room:
         """The participant with this identity, as soon as it is there; bound the wait with a cancel scope.
 
         A server tells of a participant that publishes nothing up to 3 seconds after it joined.
-        Raises ``trio.ClosedResourceError`` when the room has been left.
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost.
         """
         await trio.lowlevel.checkpoint()
         while True:
@@ -202,17 +207,17 @@ class Room:
         self.local_participant = LocalParticipant(session.roster.local)
         self._entered = True
 
-    def _leave(self) -> None:
-        self._left = True
+    def _leave(self, lost: LiveKitError | None) -> None:
+        self._over = lost or trio.ClosedResourceError("the room was left")
         for reader in self._readers:
-            reader._mailbox.end()
+            reader._mailbox.end(lost)
         for participant in self._participants.values():
-            participant.data_tracks._finish(trio.ClosedResourceError("the room was left"))
+            participant.data_tracks._finish(self._over)
         self._notify()
 
     def _check_open(self) -> None:
-        if self._left:
-            raise trio.ClosedResourceError("the room was left")
+        if self._over is not None:
+            raise copy(self._over)
 
     def _on_session_event(self, event: SessionEvent) -> None:
         match event:
@@ -224,6 +229,8 @@ class Room:
                 gone = self._participants.pop(info.identity)
                 gone.data_tracks._finish()
                 self._emit(ev.ParticipantDisconnected(gone, reason))
+                if self._speakers.pop(info.identity, None) is not None:
+                    self._emit(ev.ActiveSpeakersChanged(self.active_speakers))
             case Changed(old, new):
                 participant = self._participants[new.identity]
                 participant._info = new
@@ -238,6 +245,8 @@ class Room:
                 remote = self._tracks[track] = RemoteDataTrack(track)
                 self._participants[track.publisher_identity].data_tracks._add(remote)
                 self._emit(ev.DataTrackPublished(remote))
+            case TrackReassigned(track):  # its publisher came back as another participant of the same identity
+                self._participants[track.publisher_identity].data_tracks._add(self._tracks[track])
             case TrackUnpublished(track):
                 remote = self._tracks.pop(track)
                 publisher = self._participants.get(track.publisher_identity)
@@ -271,7 +280,7 @@ class Room:
         old, self._info = self._info, room
         if room.metadata != old.metadata:
             self._emit(ev.RoomMetadataChanged(old.metadata, room.metadata))
-        elif room != old:
+        if room != replace(old, metadata=room.metadata):
             self._emit(ev.RoomInfoChanged(room))
 
     def _on_speakers(self, speakers: tuple[m.Speaker, ...]) -> None:

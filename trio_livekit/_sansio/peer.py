@@ -154,6 +154,10 @@ class Peer:
         """Bytes queued on a channel and not yet sent."""
         return self._started().buffered_amount(channel_id)
 
+    def set_low_water(self, channel_id: int, size: int) -> None:
+        """Report ``BufferedAmountLow`` when the channel's buffered amount falls to ``size``."""
+        self._started().set_low_water(channel_id, size)
+
     def close(self, now: float) -> None:
         """Say goodbye on every layer; what is to be sent for it is in the next ``datagrams_to_send``."""
         if self._over:

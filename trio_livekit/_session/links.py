@@ -6,7 +6,7 @@ which they offer and on which they send. Either way there are three channels, kn
 
 from __future__ import annotations
 
-__all__ = ["DATA_TRACK", "LOSSY", "RELIABLE", "Links"]
+__all__ = ["DATA_TRACK", "DATA_TRACK_LOW_WATER_BYTES", "LOSSY", "RELIABLE", "Links"]
 
 import logging
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from .._sansio.channels import BufferedAmountLow, ChannelClosed, ChannelOpened, 
 from .._sansio.peer import Failed
 from .._sansio.signal.messages import Answer, Offer, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
-from ..errors import DecodeError
+from ..errors import DecodeError, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,12 @@ logger = logging.getLogger(__name__)
 RELIABLE = "_reliable"
 LOSSY = "_lossy"
 DATA_TRACK = "_data_track"
+
+LOW_WATER_BYTES = 32 * 1024
+"""When the data track channel has drained this far, it is given more: before it runs dry."""
+
+DATA_TRACK_LOW_WATER_BYTES = 32 * 1024
+"""Ask for more track packets when the channel holds no more than this: half of what it is given at once."""
 
 _REQUIRED = frozenset((RELIABLE, LOSSY))
 """The server withholds data, silently, until both of these are open."""
@@ -60,6 +66,7 @@ class Links:
         self._missing = set(_REQUIRED)
         self._early: list[Trickle] = []
         self._offer = Offer("")
+        self._closed = False
         self.ready = trio.Event()
         """Set when everything that the server wants open is open."""
 
@@ -87,15 +94,19 @@ class Links:
         self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
         for label in (LOSSY, DATA_TRACK):
             self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
+        self.set_low_water(DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES)
+        self.watch_empty(False)
         self._replay(Target.PUBLISHER)
 
     async def on_offer(self, offer: Offer) -> Answer:
-        """The server offers its peer connection: take it. Raises ``DecodeError``."""
+        """The server offers its peer connection: take it. Raises ``DecodeError``, ``TransportError`` or ``OSError``."""
         if self._subscriber is not None or self._nursery is None:
             raise DecodeError("a second offer for the subscriber connection")
-        subscriber = self._peer("subscriber", controlling=False)
+        subscriber = self._subscriber = self._peer("subscriber", controlling=False)
         await subscriber.gather()
-        self._subscriber = subscriber
+        if self._closed:
+            subscriber.close()
+            raise TransportError("the room is being left")
         answer = subscriber.accept_offer(offer.sdp)
         self._nursery.start_soon(subscriber.run, name="subscriber connection")
         self._replay(Target.SUBSCRIBER)
@@ -127,6 +138,16 @@ class Links:
         channel_id = self._channels.get(label)
         return 0 if channel_id is None else self._publisher.buffered_amount(channel_id)
 
+    def watch_empty(self, watch: bool) -> None:
+        """Call ``on_writable`` only when the data track channel is empty, not already when it has room again."""
+        channel_id = self._channels.get(DATA_TRACK)
+        if channel_id is not None:
+            self._publisher.set_low_water(channel_id, 0 if watch else LOW_WATER_BYTES)
+
+    def set_low_water(self, label: str, size: int) -> None:
+        """Call ``on_writable`` when a channel's buffered amount falls to ``size`` from above."""
+        self._publisher.set_low_water(self._channels[label], size)
+
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -142,6 +163,7 @@ class Links:
 
     def close(self) -> None:
         """Say goodbye to the peers and close the sockets."""
+        self._closed = True
         self._publisher.close()
         if self._subscriber is not None:
             self._subscriber.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["Mailbox"]
 
 from collections import deque
+from copy import copy
 from typing import Generic, TypeVar
 
 import trio
@@ -65,14 +66,20 @@ class Mailbox(Generic[T]):
         if self._closed:
             raise trio.ClosedResourceError("this reader was closed")
         if self._ended:
-            raise self._error if self._error is not None else trio.EndOfChannel
+            raise trio.EndOfChannel if self._error is None else copy(self._error)  # to each reader its own traceback
         raise trio.WouldBlock
 
     async def get(self) -> T:
         """Take the oldest item, waiting for one. A cancelled call takes nothing."""
-        await trio.lowlevel.checkpoint()
-        while True:
-            try:
-                return self.get_nowait()
-            except trio.WouldBlock:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._is_idle():
+            while self._is_idle():
                 await self._readers.park()
+            return self.get_nowait()
+        try:
+            return self.get_nowait()
+        finally:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _is_idle(self) -> bool:
+        return not self._items and not self._closed and not self._ended

@@ -21,7 +21,7 @@ from .._sansio.tracks.packetizer import Packetizer
 from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
 from .._sansio.tracks.send_queue import SendQueue
 from ..errors import PublishError, PublishErrorReason, PushError, PushErrorReason
-from .links import DATA_TRACK
+from .links import DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -92,7 +92,10 @@ class Publication:
 
     def _push(self, payload: bytes, user_timestamp: int | None) -> None:
         if not self.is_published:
-            if self._left or self.error is not None:
+            if self.error is not None and not self._left:
+                self.dropped += 1  # the block is being cancelled, and its error is to be the one that is seen
+                return
+            if self._left:
                 raise PushError(PushErrorReason.UNPUBLISHED, f"the track {self.name!r} is not published any more")
             raise PushError(PushErrorReason.NOT_CONNECTED, "the session is reconnecting")
         if user_timestamp is not None and not 0 <= user_timestamp <= _MAX_USER_TIMESTAMP:
@@ -108,8 +111,12 @@ class Publication:
 
     async def wait_flushed(self) -> None:
         """Wait until every accepted frame has left."""
-        while self.is_published and not self._owner.is_flushed(self):
+        queued = self._owner.queued
+        accepted = self.pushed - self.refused
+        while self.is_published and self.pushed - self.refused - queued(self) < accepted:
             await self._owner.wait_progress()
+        if self.is_published:
+            await self._owner.wait_handed_over()
 
     async def unpublish(self) -> None:
         """Give the track up and wait, for a short time, for the server to confirm it. Quiet if repeated."""
@@ -143,6 +150,8 @@ class Publishing:
         self._publications: dict[int, Publication] = {}
         self._progress = trio.Event()
         self._closed = False
+        self._handed_bytes = 0  # to the channel, ever
+        self._watchers = 0  # tasks that wait for the channel to be empty
 
     # --- the blocks of the application --------------------------------------------------------------------------------
 
@@ -150,6 +159,8 @@ class Publishing:
     async def publish(self, name: str) -> AsyncIterator[Publication]:
         """Publish for as long as the block lasts; see ``Room.publish_data_track``."""
         await trio.lowlevel.checkpoint()
+        if self._closed:
+            raise PublishError(PublishErrorReason.DISCONNECTED, _REFUSALS[PublishErrorReason.DISCONNECTED])
         handle = self._core.publish(name)
         publication = self._publications[handle] = Publication(self, handle, name)
         clean = False
@@ -182,6 +193,7 @@ class Publishing:
         now = trio.current_time()
         packets = publication.packetize(payload, now, user_timestamp)
         if queue.passes(packets, self._links.buffered_amount(DATA_TRACK)):
+            self._handed_bytes += len(packets[0])
             self._links.send(DATA_TRACK, packets)
         else:
             queue.push(handle, packets)
@@ -191,22 +203,41 @@ class Publishing:
         """Tell the server, and drop what is still queued."""
         publication.is_published = False
         publication.dropped += self._queue.drop(publication.handle)
-        if publication.error is not None or self._closed:
-            publication.gone.set()  # refused, or ended by the server: there is nothing to confirm
         self._core.unpublish(publication.handle)
+        if not self._core.knows(publication.handle):
+            publication.gone.set()  # refused, never asked for, or ended by the server: there is nothing to confirm
         self._pump()
 
     def queued(self, publication: Publication) -> int:
         """Frames of a track that wait to be handed to the channel."""
         return self._queue.queued(publication.handle)
 
-    def is_flushed(self, publication: Publication) -> bool:
-        """Whether the channel has nothing of this track, or of any other, that has not left."""
-        return not self.queued(publication) and not self._links.buffered_amount(DATA_TRACK)
+    async def wait_handed_over(self) -> None:
+        """Wait until what the channel has been given so far has left it."""
+        mark = self._handed_bytes
+        self._watchers += 1
+        try:
+            while not self._closed and self._handed_bytes - self._links.buffered_amount(DATA_TRACK) < mark:
+                self._links.watch_empty(True)
+                await self.wait_progress()
+        finally:
+            self._watchers -= 1
+            if not self._watchers:
+                self._links.watch_empty(False)
 
     async def wait_progress(self) -> None:
         """Wait until something has been sent, or has changed."""
         await self._progress.wait()
+
+    async def wait_drained(self) -> None:
+        """Wait until the channel is empty, or something has changed."""
+        if self._links.buffered_amount(DATA_TRACK):
+            self._links.set_low_water(DATA_TRACK, 0)
+        try:
+            await self._progress.wait()
+        finally:
+            if not self._closed:
+                self._links.set_low_water(DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -240,9 +271,15 @@ class Publishing:
 
     def close(self) -> None:
         """The session is over: nothing is sent any more."""
+        if self._closed:
+            return
         self._closed = True
         self._core.on_disconnected()
-        self._pump()
+        self._core.poll_events()  # which say of each track what follows
+        for publication in self._publications.values():
+            publication.gone.set()
+            self._fail(publication, PublishError(PublishErrorReason.DISCONNECTED, "the room was left, or lost"))
+        self._notify()
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -263,6 +300,7 @@ class Publishing:
             return
         packets = self._queue.packets_to_send(self._links.buffered_amount(DATA_TRACK), now)
         if packets:
+            self._handed_bytes += sum(map(len, packets))
             self._links.send(DATA_TRACK, packets)
         self._notify()
         self._reschedule()
@@ -294,6 +332,8 @@ class Publishing:
 
     def _fail(self, publication: Publication, error: PublishError) -> None:
         """The track is not, or no longer, published: whoever waits for it is told, and its block is cancelled."""
+        if publication.error is not None:
+            return
         publication.is_published = False
         publication.error = error
         publication.dropped += self._queue.drop(publication.handle)

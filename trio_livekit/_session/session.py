@@ -31,7 +31,7 @@ from .links import DATA_TRACK, Links
 from .nursery import private_nursery
 from .publishing import Publishing
 from .signalling import Signalling, SignalLost
-from .subscribing import Subscribing, TrackPublished, TrackUnpublished
+from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
 
 if TYPE_CHECKING:
     import ssl
@@ -55,6 +55,7 @@ SessionEvent = (
     | Changed
     | SelfChanged
     | TrackPublished
+    | TrackReassigned
     | TrackUnpublished
     | m.RoomUpdate
     | m.SpeakersChanged
@@ -125,6 +126,11 @@ class Session:
         self.room = m.RoomInfo()
         self.server_version = ""
 
+    @property
+    def end(self) -> LiveKitError | None:
+        """What ended the room from outside, if anything did."""
+        return self._end
+
     # --- joining and leaving ------------------------------------------------------------------------------------------
 
     async def join(self) -> None:
@@ -133,10 +139,10 @@ class Session:
             offer = await self._links.prepare()
             join = await self._open_signalling(offer)
             self._on_join(join)
+            await self._nursery.start(self._links.run, name="room: peer connections")
             self._nursery.start_soon(self._run_signalling, join, name="room: signalling")
             self._nursery.start_soon(self._keep_time, name="room: timers")
             self._nursery.start_soon(self._raise_end, name="room: end")
-            await self._nursery.start(self._links.run, name="room: peer connections")
             await self._links.ready.wait()
         except TransportError as exc:
             raise ConnectError(ConnectErrorReason.TRANSPORT, str(exc)) from exc
@@ -242,6 +248,11 @@ class Session:
             error = ConnectErrorReason.TRANSPORT if reason is _TRANSPORT else ConnectErrorReason.REFUSED
             self._end = ConnectError(error, text, disconnect_reason=reason)
         self._ended.set()
+        # The block goes first, so that of all the errors it could end with it is this one that comes out of it. Blocks
+        # of tracks elsewhere, in tasks that only borrowed the room, hear of it from their tracks.
+        self._nursery.cancel_scope.cancel(str(self._end))
+        self.publishing.close()
+        self.subscribing.close(self._end)
 
     def _next_timeout(self) -> float:
         deadlines = (self.publishing.next_timeout(), self.subscribing.next_timeout())
@@ -297,13 +308,16 @@ class Session:
                 self._listener(response)
 
     def _on_update(self, participants: tuple[m.ParticipantInfo, ...]) -> None:
-        for event in self.roster.apply(participants):
+        events = self.roster.apply(participants)
+        back = {event.info.identity for event in events if isinstance(event, Joined)}
+        for event in events:
             match event:
                 case Joined(info):
                     self._listener(event)
                     self.subscribing.on_participant(info)
                 case Left(info):
-                    self.subscribing.on_participant_left(info)
+                    if info.identity not in back:  # else its next list says which of its tracks go on
+                        self.subscribing.on_participant_left(info)
                     self._listener(event)
                 case Changed(_, new):
                     self._listener(event)
@@ -315,7 +329,7 @@ class Session:
     async def _answer(self, offer: m.Offer) -> None:
         try:
             self._send_request(await self._links.on_offer(offer))
-        except (DecodeError, TransportError) as exc:
+        except (DecodeError, TransportError, OSError) as exc:
             self._finish(_TRANSPORT, f"the server's offer cannot be answered: {exc}")
 
     # --- what goes out ------------------------------------------------------------------------------------------------
@@ -324,7 +338,7 @@ class Session:
         assert self._signalling is not None
         self._signalling.send_nowait(request)
 
-    def _announce(self, event: TrackPublished | TrackUnpublished) -> None:
+    def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished) -> None:
         self._listener(event)
 
 

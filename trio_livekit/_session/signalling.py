@@ -82,14 +82,15 @@ class Signalling:
 
     async def leave(self) -> None:
         """Say goodbye if the websocket still takes it, and close it. Bounded, also when cancelled; never raises."""
-        with trio.move_on_after(_LEAVE_TIMEOUT_S, shield=True):
-            goodbye = Leave(DisconnectReason.CLIENT_INITIATED, LeaveAction.DISCONNECT)
-            try:
-                await self._websocket.send(encode_request(goodbye))
-            except WebsocketClosed:
-                pass
-        await self._websocket.aclose()
         self._outbox.close()
+        with trio.CancelScope(shield=True):
+            with trio.move_on_after(_LEAVE_TIMEOUT_S):
+                goodbye = Leave(DisconnectReason.CLIENT_INITIATED, LeaveAction.DISCONNECT)
+                try:
+                    await self._websocket.send(encode_request(goodbye))
+                except WebsocketClosed:
+                    pass
+            await self._websocket.aclose()
         self._to_send.close()
 
     async def _send_requests(self) -> None:

@@ -6,8 +6,18 @@ signalling and the blocks of the application: several readers of a track share o
 
 from __future__ import annotations
 
-__all__ = ["Reader", "RemoteTrack", "Subscribing", "SubscriptionStatistics", "TrackPublished", "TrackUnpublished"]
+__all__ = [
+    "Reader",
+    "RemoteTrack",
+    "Subscribing",
+    "SubscriptionStatistics",
+    "TrackPublished",
+    "TrackReassigned",
+    "TrackUnpublished",
+]
 
+import math
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -36,6 +46,15 @@ class TrackUnpublished(NamedTuple):
     """A remote track is gone."""
 
     track: RemoteTrack
+
+
+class TrackReassigned(NamedTuple):
+    """A remote track goes on under a new SID: its publisher came back."""
+
+    track: RemoteTrack
+
+
+TrackEvent = TrackPublished | TrackUnpublished | TrackReassigned
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +93,21 @@ class Reader(Mailbox[TrackFrame]):
         )
 
 
+class _Attempt:
+    """One try to establish a subscription, for all the readers that wait for it."""
+
+    __slots__ = ("done", "error")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.error: Exception | None = None
+
+    def settle(self, error: Exception | None = None) -> None:
+        if not self.done.is_set():
+            self.error = error
+            self.done.set()
+
+
 class RemoteTrack:
     """One track that somebody else publishes."""
 
@@ -83,9 +117,7 @@ class RemoteTrack:
         self.info = info
         self.depacketizer = Depacketizer(wait_for_late_packets=True)
         self.readers: list[Reader] = []
-        self.active = trio.Event()
-        """Set when the subscription is established, or has failed: see ``error``."""
-        self.error: Exception | None = None
+        self.attempt = _Attempt()
         self.ended = trio.Event()
 
     @property
@@ -112,7 +144,7 @@ class Subscribing:
     def __init__(
         self,
         send_request: Callable[[Request], None],
-        announce: Callable[[TrackPublished | TrackUnpublished], None],
+        announce: Callable[[TrackEvent], None],
         reschedule: Callable[[], None],
     ) -> None:
         self._send_request = send_request
@@ -129,20 +161,21 @@ class Subscribing:
     async def open_reader(self, track: RemoteTrack, capacity: int, max_partial_frames: int) -> Reader:
         """Add a reader to a track, subscribing to it if this is the first; returns when frames flow."""
         if self._over is not None:
-            raise self._over
+            raise copy(self._over)
         if track.ended.is_set():
             raise _unpublished(track)
         reader = Reader(capacity, track, self._release)
         track.depacketizer.max_partial_frames = max_partial_frames
+        if not track.readers or track.attempt.error is not None:
+            track.attempt = _Attempt()
+        attempt = track.attempt
         track.readers.append(reader)
-        if track.active.is_set() and track.error is not None:
-            track.active, track.error = trio.Event(), None
-        self._core.want(track.sid, track.depacketizer, trio.current_time())
-        self._pump()
         try:
-            await track.active.wait()
-            if track.error is not None:
-                raise track.error
+            self._core.want(track.sid, track.depacketizer, trio.current_time())
+            self._pump()
+            await attempt.done.wait()
+            if attempt.error is not None:
+                raise copy(attempt.error)
         except BaseException:
             reader.close()
             raise
@@ -154,7 +187,6 @@ class Subscribing:
             return
         track.readers.remove(reader)
         if not track.readers and not track.ended.is_set():
-            track.active = trio.Event()
             self._core.unwant(track.sid, trio.current_time())
             self._pump()
 
@@ -183,11 +215,11 @@ class Subscribing:
 
     def close(self, error: Exception | None) -> None:
         """The session is over: ``error`` says how, ``None`` that we left."""
+        if self._over is not None:
+            return
         self._over = error or trio.ClosedResourceError("the room was left")
         for track in self._tracks.values():
-            if not track.active.is_set():
-                track.error = self._over
-                track.active.set()
+            track.attempt.settle(self._over)
             track.ended.set()
             for reader in track.readers:
                 reader.end(self._over)
@@ -195,11 +227,14 @@ class Subscribing:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float | None:
-        return self._core.next_timeout()
+        return -math.inf if self._core.has_commands else self._core.next_timeout()
 
     def handle_timeout(self, now: float) -> None:
         self._core.handle_timeout(now)
         self._pump()
+        if self._over is None:
+            for command in self._core.poll_commands():
+                self._send_request(command)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -213,39 +248,37 @@ class Subscribing:
                     track = self._tracks[info.sid] = self._tracks.pop(old_sid)
                     track.info = info
                     self._core.on_reassigned(old_sid, info.sid, trio.current_time())
+                    self._announce(TrackReassigned(track))
                 case catalogue.TrackUnpublished(_, info):
                     self._end(self._tracks.pop(info.sid))
         self._pump()
 
     def _end(self, track: RemoteTrack) -> None:
         track.ended.set()
-        if not track.active.is_set():
-            track.error = _unpublished(track)
-            track.active.set()
+        track.attempt.settle(_unpublished(track))
         for reader in track.readers:
             reader.end()
         self._core.on_unpublished(track.sid)
         self._announce(TrackUnpublished(track))
 
     def _pump(self) -> None:
+        """Act on what the core says. Its requests are sent by the timer, due at once, all of one moment in one message:
+        a server hangs up on a client of which some 200 are waiting."""
         if self._over is not None:
             return
         for event in self._core.poll_events():
             match event:
                 case Active(sid):
-                    self._tracks[sid].active.set()
+                    self._tracks[sid].attempt.settle()
                 case TimedOut(sid):
                     self._fail(self._tracks[sid])
                 case Ended():
                     pass  # the catalogue said so, and the readers know
-        for command in self._core.poll_commands():
-            self._send_request(command)
         self._reschedule()
 
     def _fail(self, track: RemoteTrack) -> None:
         text = f"the server did not forward {track.name!r} within 10 s; perhaps subscribing to it is not permitted"
-        track.error = SubscribeError(SubscribeErrorReason.TIMEOUT, text)
-        track.active.set()
+        track.attempt.settle(SubscribeError(SubscribeErrorReason.TIMEOUT, text))
 
 
 def _unpublished(track: RemoteTrack) -> SubscribeError:

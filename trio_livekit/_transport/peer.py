@@ -9,45 +9,44 @@ from __future__ import annotations
 
 __all__ = ["PeerConfig", "PeerConnection"]
 
-import errno
 import logging
 import math
 import os
 import secrets
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._sansio.dtls import Fingerprint, Role
-from .._sansio.ice.candidate import Candidate, local_preferences
-from .._sansio.ice.events import Path, TcpConnectNeeded
-from .._sansio.peer import Peer, RemoteDescription
+from .._sansio.ice.candidate import Candidate
+from .._sansio.ice.events import Path, State, TcpConnectNeeded
+from .._sansio.peer import Connected, Disconnected, LocalCandidate, Peer, RemoteDescription
 from .._sansio.sdp import LocalDescription, SessionDescription, Setup, data_answer, data_offer
 from ..errors import DecodeError, TransportError
 from .certificate import generate_certificate
-from .datagrams import DatagramEndpoint, UdpEndpoint
-from .interfaces import host_addresses
+from .config import PeerConfig
+from .gathering import bind_hosts, local_hosts, reflexive_candidates
 from .keylog import key_log_from_environment
+from .relays import Relays
+from .servers import stun_servers, turn_servers
 from .tcp import TcpEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
-    from .._sansio.dtls import LocalCertificate
     from .._sansio.peer import PeerEvent
-    from .._sansio.sctp import Config as SctpConfig
+    from .._sansio.signal.messages import IceServer
     from .._sansio.types import Address
+    from .datagrams import DatagramEndpoint
+    from .gathering import HostSocket
+    from .relay import RelayEndpoint
 
 logger = logging.getLogger(__name__)
 
 _TCP_CONNECT_TIMEOUT_S = 5.0
 
-_OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
-
 _DRAIN_DATAGRAMS = 64
 """Datagrams taken in one wake-up, so that a flood does not keep other tasks from running."""
-
 
 _BURST_GAP_S = 0.0003
 """Sends closer together than this are a burst, in which sharing datagrams is worth more than leaving at once."""
@@ -55,25 +54,8 @@ _BURST_GAP_S = 0.0003
 _BURST_BYTES = 64 * 1024
 """What gathers of a burst before it is sent in the middle of the caller's step: about one segmented send."""
 
-
-@dataclass(frozen=True, slots=True)
-class PeerConfig:
-    """What a peer connection is to be like."""
-
-    controlling: bool = True
-    """The ICE role: whoever offers controls."""
-    answer_setup: Setup = Setup.PASSIVE
-    """The DTLS role when answering an ``actpass`` offer. Passive saves the round trip of a cookie exchange."""
-    include_loopback: bool = False
-    """Also gather loopback addresses: for a server on this machine."""
-    hosts: tuple[str, ...] | None = None
-    """Gather exactly these local IP addresses instead of asking the system."""
-    bind: Callable[[str], DatagramEndpoint] = UdpEndpoint.bind
-    """Makes the socket for a local address; a test may have a network of its own."""
-    certificate: LocalCertificate | None = None
-    sctp: SctpConfig | None = None
-    name: str = "peer connection"
-    """What tasks and log lines call this connection."""
+_LARGEST_STUN_TYPE = 3
+"""The first byte of a STUN message is not above this (RFC 7983)."""
 
 
 class PeerConnection:
@@ -94,10 +76,11 @@ class PeerConnection:
         self._candidates: list[Candidate] = []
         self._nursery: trio.Nursery | None = None
         self._endpoints: dict[tuple[Address, str], DatagramEndpoint] = {}
-        self._backlog: list[tuple[DatagramEndpoint, list[bytes], Address]] = []
+        self._backlog: dict[DatagramEndpoint, list[tuple[list[bytes], Address]]] = {}  # what full sockets did not take
+        self._relays = Relays(config, self, turn_servers(config.ice_servers), relay_only=config.relay_only)
+        self._is_up = False
         self._sent_at = -math.inf
         self._gathered = 0  # bytes given to the core since it was last asked what to send
-        self._unsent = trio.Event()
         self._sleep = trio.CancelScope()
         self._closed = False
 
@@ -106,27 +89,45 @@ class PeerConnection:
     async def gather(self) -> None:
         """Bind a socket for each local address; the host candidates are then in ``local_candidates``.
 
-        Raises ``TransportError`` where no address can be bound.
+        Raises ``TransportError`` where no address can be bound, ``OSError`` where there is not a file or a buffer left,
+        and ``trio.ClosedResourceError`` after ``close``. Sockets are open afterwards, if it returns: ``run`` or
+        ``close`` closes them.
         """
         await trio.lowlevel.checkpoint()
-        hosts = self._config.hosts or host_addresses(include_loopback=self._config.include_loopback)
-        preferences = local_preferences(hosts)
-        refusal: OSError | None = None
+        if self._closed:
+            raise trio.ClosedResourceError("this peer connection was closed")
+        if self._relays.relay_only:
+            return
+        hosts = local_hosts(self._config)
+        if self._config.udp:
+            sockets = bind_hosts(self._config, hosts)
+            for host_socket in sockets:
+                self._add_host(host_socket)
+            await self._gather_reflexive(sockets)
         for host in hosts:
-            try:
-                endpoint = self._config.bind(host)
-            except OSError as exc:
-                if exc.errno in _OUT_OF_RESOURCES:
-                    self.close()
-                    raise
-                refusal = exc  # an address may have gone since it was listed
-                continue
-            local = endpoint.local_address
-            self._endpoints[local, "udp"] = endpoint
-            self._add_local_candidate(Candidate.local_host(local, local_preference=preferences[host]))
             self._core.ice.add_local_candidate(Candidate.tcp_active(host), trio.current_time())
-        if not self._candidates:
-            raise TransportError(f"no local address to send from could be bound: {refusal or 'none found'}")
+
+    async def _gather_reflexive(self, sockets: list[HostSocket]) -> None:
+        servers = stun_servers(self._config.ice_servers)
+        if not servers:
+            return
+        try:
+            candidates = await reflexive_candidates(sockets, servers)
+        except BaseException:
+            self.close()
+            raise
+        for candidate in candidates:
+            self._add_local_candidate(candidate)
+
+    def use_ice_servers(self, servers: Iterable[IceServer], *, relay_only: bool = False) -> None:
+        """The TURN servers to use from now on. ``relay_only`` gives up every other way to the peer."""
+        self._relays.use(turn_servers(servers), relay_only=relay_only)
+        if relay_only:
+            for local, protocol in [key for key in self._endpoints if key[1] == "udp"]:
+                self._endpoints.pop((local, protocol)).close()
+                self._core.ice.remove_local_candidate(local, trio.current_time())
+            self._candidates.clear()
+            self._pump()
 
     def local_candidates(self) -> list[str]:
         """The candidate lines gathered so far, without ``a=``."""
@@ -175,14 +176,16 @@ class PeerConnection:
         self._flush(now)
         return channel_id
 
-    def send(self, channel_id: int, data: bytes) -> None:
-        """Send one binary message: now, as far as the window and the socket allow, and the rest as they do.
+    def send(self, channel_id: int, data: bytes, *, text: bool = False) -> None:
+        """Send one message: now, as far as the window and the socket allow, and the rest as they do.
 
         Of messages that follow closely upon each other only the first leaves in the caller's step; the others share
         datagrams, and leave when the caller lets other tasks run, or when a full burst of them has gathered.
+
+        Raises ``TransportError`` when the channel is not open, or the connection is over.
         """
         now = trio.current_time()
-        self._core.send(channel_id, data, now)
+        self._core.send(channel_id, data, now, text=text)
         self._flush_or_gather(now, len(data))
 
     def send_all(self, channel_id: int, messages: list[bytes]) -> None:
@@ -194,9 +197,24 @@ class PeerConnection:
             size += len(message)
         self._flush_or_gather(now, size)
 
+    def close_channel(self, channel_id: int) -> None:
+        """Close a channel once what is queued on it has been sent; ``ChannelClosed`` follows."""
+        now = trio.current_time()
+        self._core.close_channel(channel_id, now)
+        self._flush(now)
+
+    def consume(self, size: int) -> None:
+        """The application is done with reliable messages of ``size`` bytes (with ``manual_window`` in the config)."""
+        self._core.consume(size)
+        self._flush(trio.current_time())
+
     def buffered_amount(self, channel_id: int) -> int:
-        """Bytes of a channel that are queued and not yet sent."""
+        """Bytes of a channel that the peer has not acknowledged, and that were not given up."""
         return self._core.buffered_amount(channel_id)
+
+    def set_low_water(self, channel_id: int, size: int) -> None:
+        """Have ``BufferedAmountLow`` told when the channel's buffered amount falls to ``size``."""
+        self._core.set_low_water(channel_id, size)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -205,9 +223,11 @@ class PeerConnection:
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
                 self._nursery = nursery
+                if self._closed:  # before we began
+                    nursery.cancel_scope.cancel("closed already")
                 for (_, protocol), endpoint in self._endpoints.items():
-                    nursery.start_soon(self._receive, endpoint, protocol, name=f"{self._config.name}: receive")
-                nursery.start_soon(self._send_backlog, name=f"{self._config.name}: send")
+                    self._start_receiving(endpoint, protocol)
+                nursery.start_soon(self._relays.run, name=f"{self._config.name}: relays")
                 task_status.started()
                 await self._drive()
         finally:
@@ -226,8 +246,42 @@ class PeerConnection:
                 endpoint.send_many(datagrams, path.remote)
         for endpoint in self._endpoints.values():
             endpoint.close()
+        self._endpoints.clear()
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel(f"{self._config.name} closed")
+
+    # --- paths --------------------------------------------------------------------------------------------------------
+
+    def is_connected(self) -> bool:
+        """Whether there is a path to the peer that works."""
+        return self._core.ice.state is State.CONNECTED
+
+    def is_sending_from(self, local: Address) -> bool:
+        """Whether the path in use begins at this address."""
+        path = self._core.ice.selected_path
+        return path is not None and path.local == local
+
+    def attach_relay(self, endpoint: RelayEndpoint, candidate: Candidate) -> None:
+        """A TURN server receives for us from now on."""
+        self._endpoints[endpoint.local_address, "udp"] = endpoint
+        self._start_receiving(endpoint, "udp")
+        self._add_local_candidate(candidate)
+        self._sink(LocalCandidate(candidate.to_sdp()))
+        self._pump()
+
+    def detach_relay(self, endpoint: RelayEndpoint) -> None:
+        """It does not any more."""
+        if self._endpoints.pop((endpoint.local_address, "udp"), None) is not None:
+            self._core.ice.remove_local_candidate(endpoint.local_address, trio.current_time())
+            self._pump()
+
+    def _add_host(self, host_socket: HostSocket) -> None:
+        self._endpoints[host_socket.endpoint.local_address, "udp"] = host_socket.endpoint
+        self._add_local_candidate(host_socket.candidate)
+
+    def _start_receiving(self, endpoint: DatagramEndpoint, protocol: str) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._receive, endpoint, protocol, name=f"{self._config.name}: receive")
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -257,6 +311,9 @@ class PeerConnection:
         self._core.start(role, description, now)
         for line in remote.candidates:
             self.add_remote_candidate(line)
+        if remote.end_of_candidates:
+            self.add_remote_candidate("")
+        self._relays.need()
         self._pump()
 
     async def _receive(self, endpoint: DatagramEndpoint, protocol: str) -> None:
@@ -288,6 +345,8 @@ class PeerConnection:
         try:
             if ice.tcp_connected(path, trio.current_time()):
                 self._endpoints[key] = endpoint
+                if self._is_up:
+                    endpoint.allow_large_frames()
                 self._pump()
                 async with trio.open_nursery(strict_exception_groups=True) as nursery:
                     nursery.start_soon(endpoint.run)
@@ -295,7 +354,7 @@ class PeerConnection:
                     nursery.cancel_scope.cancel("the TCP connection ended")
         finally:
             endpoint.close()
-            if self._endpoints.pop(key, None) is not None and not self._closed:
+            if self._endpoints.pop(key, None) is not None:
                 ice.path_lost(path, trio.current_time())
                 self._pump()
 
@@ -310,14 +369,26 @@ class PeerConnection:
     def _pump(self) -> None:
         """Hand over what the core has to say, then send what it has to send: frames first, acknowledgements after."""
         for event in self._core.poll_events():
+            if self._closed:
+                return
             if type(event) is TcpConnectNeeded:
                 self._start_tcp(event.remote)
-            else:
-                self._sink(event)
+                continue
+            if type(event) is Disconnected:
+                self._relays.need()
+            elif type(event) is Connected:
+                self._on_connected()
+            self._sink(event)
         self._flush(trio.current_time())
 
+    def _on_connected(self) -> None:
+        self._is_up = True
+        for endpoint in self._endpoints.values():
+            if isinstance(endpoint, TcpEndpoint):
+                endpoint.allow_large_frames()
+
     def _start_tcp(self, remote: Address) -> None:
-        if self._nursery is None:
+        if self._nursery is None or self._relays.relay_only:
             self._core.ice.tcp_failed(remote, trio.current_time())
         else:
             self._nursery.start_soon(self._run_tcp, remote, name=f"{self._config.name}: TCP")
@@ -337,34 +408,47 @@ class PeerConnection:
         if self._closed:
             return
         self._gathered = 0
-        if not self._backlog:
-            for path, datagrams in self._core.datagrams_to_send(now):
-                endpoint = self._endpoints.get((path.local, path.protocol))
-                if endpoint is None:
-                    continue
-                taken = endpoint.send_many(datagrams, path.remote)
-                if taken < len(datagrams):
-                    self._backlog.append((endpoint, datagrams[taken:], path.remote))
-            if self._backlog:
-                self._unsent.set()
-        deadline = self._core.next_timeout()
+        core, backlog = self._core, self._backlog
+        if backlog:
+            path = core.ice.selected_path
+            core.blocked = path is not None and self._endpoints.get((path.local, path.protocol)) in backlog
+        for path, datagrams in core.datagrams_to_send(now):
+            endpoint = self._endpoints.get((path.local, path.protocol))
+            if endpoint is None:
+                continue
+            taken = 0 if endpoint in backlog else endpoint.send_many(datagrams, path.remote)
+            if taken < len(datagrams):
+                self._hold_back(endpoint, datagrams[taken:], path.remote)
+        deadline = core.next_timeout()
         if deadline is not None and deadline < self._sleep.deadline:
             self._sleep.deadline = deadline
 
-    async def _send_backlog(self) -> None:
+    def _hold_back(self, endpoint: DatagramEndpoint, datagrams: list[bytes], remote: Address) -> None:
+        """A full socket buffer did not take these. Checks are lost, for the agent repeats them; the rest waits."""
+        if datagrams[0][0] <= _LARGEST_STUN_TYPE or self._nursery is None:
+            return
+        held = self._backlog.get(endpoint)
+        if held is not None:
+            held.append((datagrams, remote))
+            return
+        self._backlog[endpoint] = [(datagrams, remote)]
+        self._core.blocked = True
+        self._nursery.start_soon(self._send_backlog, endpoint, name=f"{self._config.name}: send")
+
+    async def _send_backlog(self, endpoint: DatagramEndpoint) -> None:
         """What a full socket buffer did not take, in order, before anything newer."""
+        held = self._backlog[endpoint]
         try:
-            while True:
-                await self._unsent.wait()
-                self._unsent = trio.Event()
-                while self._backlog:
-                    endpoint, datagrams, remote = self._backlog[0]
-                    await endpoint.wait_writable()
-                    taken = endpoint.send_many(datagrams, remote)
-                    if taken == len(datagrams):
-                        self._backlog.pop(0)
-                    else:
-                        self._backlog[0] = (endpoint, datagrams[taken:], remote)
-                self._flush(trio.current_time())
+            while held:
+                await endpoint.wait_writable()
+                datagrams, remote = held[0]
+                taken = endpoint.send_many(datagrams, remote)
+                if taken == len(datagrams):
+                    held.pop(0)
+                else:
+                    held[0] = (datagrams[taken:], remote)
         except trio.ClosedResourceError:
-            pass
+            pass  # it is gone, and what it held is lost, as things are in a network
+        del self._backlog[endpoint]
+        self._core.blocked = False
+        self._flush(trio.current_time())

@@ -131,6 +131,10 @@ class Publications:
         else:
             self._leave(publication)
 
+    def knows(self, handle: int) -> bool:
+        """Whether a track is published, or about to be, or about to be gone."""
+        return handle in self._publications
+
     def published(self) -> list[DataTrackInfo]:
         """The tracks that are up, as a resumed session has to name them."""
         return [

@@ -239,6 +239,11 @@ class Subscriptions:
 
     # --- the doors of a core ----------------------------------------------------------------------------------------
 
+    @property
+    def has_commands(self) -> bool:
+        """Whether ``poll_commands`` has something."""
+        return bool(self._outbox)
+
     def poll_commands(self) -> list[UpdateDataSubscription]:
         """The request to send now, if any. Poll only while there is a signal connection to send it on."""
         if not self._outbox:

@@ -463,6 +463,7 @@ def test_s7_a_strangers_good_hello_only_delays() -> None:
     stranger.start(0.0)
     pair = make_pair()
     pair.b.receive_datagram(stranger.datagrams_to_send(0.0)[0], pair.now)
+    pair.b.receive_datagram(message_record(Message(11, 1, messages.encode_certificate(b"forged"))), pair.now)
     pair.run_until(lambda: both_connected(pair), timeout_s=5)
     exchange_data(pair)
 

@@ -14,6 +14,7 @@ from trio_livekit._sansio.dtls import (
     HandshakeError,
     LocalCertificate,
 )
+from trio_livekit._sansio.dtls import client as client_module
 from trio_livekit._sansio.dtls.connection import Connection
 from trio_livekit._sansio.dtls.handshake import CLIENT_HELLO, HELLO_VERIFY_REQUEST, SERVER_HELLO
 from trio_livekit._sansio.dtls.suites import GROUPS, SUITES, Authentication
@@ -92,11 +93,9 @@ def test_the_server_prefers_its_own_order() -> None:
 
 
 def test_without_extended_master_secret_if_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trio_livekit._sansio.dtls import client
-
-    original = client.client_extensions
+    original = client_module.client_extensions
     monkeypatch.setattr(
-        client, "client_extensions", lambda config: {k: v for k, v in original(config).items() if k != 23}
+        client_module, "client_extensions", lambda config: {k: v for k, v in original(config).items() if k != 23}
     )
     config = Config(require_extended_master_secret=False)
     exchange_data(connect(make_client(config), make_server(config)))
@@ -115,6 +114,20 @@ def test_large_certificates_on_a_narrow_path(key: object) -> None:
     )
     server = make_server(config, fingerprints=[certificate.fingerprint()])
     exchange_data(connect(client, server, link=LinkModel(mtu=300, delay_s=0.01)))
+
+
+@pytest.mark.parametrize("verify_hello", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_hello_in_two_datagrams(verify_hello: bool, reverse: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Browsers add a post-quantum key share, which makes their ClientHello larger than a datagram."""
+    original = client_module.client_extensions
+    monkeypatch.setattr(client_module, "client_extensions", lambda config: {51: bytes(1258), **original(config)})
+    pair = make_pair(server=make_server(Config(verify_hello=verify_hello)))
+    (first, second) = pair.a.datagrams_to_send(pair.now)
+    for datagram in (second, first) if reverse else (first, second):
+        pair.b.receive_datagram(datagram, pair.now)
+    pair.run_until(lambda: both_connected(pair), timeout_s=0.01)
+    exchange_data(pair)
 
 
 # Losing, doubling and delaying single datagrams

@@ -5,8 +5,9 @@ Nothing is allocated for what a fragment merely declares. When the room is used 
 way: the next one is what the handshake waits for.
 
 Fragments of one message must agree on its type, its length, and every byte they share. When one does not, somebody is
-lying; the message starts again from the newest fragment, so that what is delivered is never a mixture, and a forged
-fragment that came first does not lock the genuine message out.
+lying; the message starts again from the newest fragment, so that a forged fragment that came first does not lock the
+genuine message out. (Forged and genuine fragments that share no byte cannot be told apart here. The message they make
+is found out when signatures are checked, and the flight is awaited again.)
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ class AwaitClientFlight:
 
     @property
     def is_stale(self) -> bool:
-        return self.unanswered >= STALE_AFTER and not self.collected
+        return self.unanswered >= STALE_AFTER
 
 
 @dataclass(frozen=True, slots=True)

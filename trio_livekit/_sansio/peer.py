@@ -8,11 +8,21 @@ allows it: DTLS on the first selected path, SCTP with our last handshake flight.
 
 from __future__ import annotations
 
-__all__ = ["Connected", "Disconnected", "Failed", "Peer", "PeerEvent", "Reconnected", "RemoteDescription"]
+__all__ = [
+    "Connected",
+    "Disconnected",
+    "Failed",
+    "LocalCandidate",
+    "Peer",
+    "PeerEvent",
+    "Reconnected",
+    "RemoteDescription",
+]
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..errors import TransportError
 from .channels import (
     AssociationLost,
     AssociationUp,
@@ -24,7 +34,7 @@ from .channels import (
 )
 from .dtls import Config as DtlsConfig
 from .dtls import Connection as DtlsConnection
-from .dtls import ConnectionClosed, ConnectionFailed, HandshakeCompleted, Role
+from .dtls import ConnectionClosed, ConnectionFailed, ConnectionState, HandshakeCompleted, Role
 from .ice.agent import Agent
 from .ice.events import Path, PathRecovered, PathSelected, State, StateChanged, TcpConnectNeeded
 from .sctp import Association
@@ -60,11 +70,18 @@ class Failed(NamedTuple):
     reason: str
 
 
+class LocalCandidate(NamedTuple):
+    """A candidate of ours, found after the description was made: to be trickled. The driver adds these."""
+
+    line: str
+
+
 PeerEvent = (
     Connected
     | Disconnected
     | Reconnected
     | Failed
+    | LocalCandidate
     | ChannelOpened
     | ChannelClosed
     | MessageReceived
@@ -85,7 +102,12 @@ class RemoteDescription:
 
 
 class Peer:
-    """One peer connection, without its sockets. Only STUN is answered until ``start`` settles the roles."""
+    """One peer connection, without its sockets. Only STUN is answered until ``start`` settles the roles.
+
+    Attributes:
+        ice: the agent. The driver tells it about candidates and TCP connections.
+        blocked: to be set by the driver while the socket of the selected path takes nothing. Only checks leave then.
+    """
 
     def __init__(
         self,
@@ -98,6 +120,7 @@ class Peer:
         key_log: Callable[[str], None] | None = None,
     ) -> None:
         self.ice = Agent(controlling=controlling, random_bytes=random_bytes)
+        self.blocked = False
         self._certificate = certificate
         self._random_bytes = random_bytes
         self._dtls_config = dtls_config
@@ -107,9 +130,8 @@ class Peer:
         self._channels: DataChannels | None = None
         self._early: list[bytes] = []
         self._events: list[PeerEvent] = []
-        self._path: Path | None = None
-        self._secure = self._silent = self._over = False
-        self._goodbye: list[bytes] = []
+        self._had_path = self._secure = self._silent = False
+        self._over = self._said_goodbye = False
         self._dtls_due = True
 
     # --- commands -----------------------------------------------------------------------------------------------------
@@ -132,42 +154,44 @@ class Peer:
             config=self._dtls_config or DtlsConfig(),
             key_log=self._key_log,
         )
-        if self._path is not None:
+        if self._had_path:
             self._dtls.start(now)
         early, self._early = self._early, []
         for data in early:
             self._receive_dtls(data, now)
 
     def open_channel(self, label: str, *, ordered: bool = True, max_retransmits: int | None = None, now: float) -> int:
-        """Open a data channel; returns its id, on which messages may be sent at once. Needs ``start`` first."""
+        """Open a data channel; returns its id, on which messages may be sent at once. Needs ``start`` first.
+
+        Raises ``TransportError`` when the connection is over.
+        """
         return self._started().open(label, ordered=ordered, max_retransmits=max_retransmits, now=now)
 
-    def send(self, channel_id: int, data: bytes, now: float) -> None:
-        """Queue one binary message."""
-        self._started().send(channel_id, data, now=now)
+    def send(self, channel_id: int, data: bytes, now: float, *, text: bool = False) -> None:
+        """Queue one message. Raises ``TransportError`` when the channel is not open, or the connection is over."""
+        self._started().send(channel_id, data, text=text, now=now)
 
     def close_channel(self, channel_id: int, now: float) -> None:
         """Close a channel once what is queued on it has been sent."""
         self._started().close(channel_id, now)
 
+    def consume(self, size: int) -> None:
+        """Reliable messages of ``size`` bytes were used: reopens the window where the SCTP config says ``manual``."""
+        if self._channels is not None:
+            self._channels.consume(size)
+
     def buffered_amount(self, channel_id: int) -> int:
-        """Bytes queued on a channel and not yet sent."""
-        return self._started().buffered_amount(channel_id)
+        """Bytes of a channel that the peer has not acknowledged, and that were not given up."""
+        return 0 if self._channels is None else self._channels.buffered_amount(channel_id)
 
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the channel's buffered amount falls to ``size``."""
-        self._started().set_low_water(channel_id, size)
+        if self._channels is not None:
+            self._channels.set_low_water(channel_id, size)
 
     def close(self, now: float) -> None:
         """Say goodbye on every layer; what is to be sent for it is in the next ``datagrams_to_send``."""
-        if self._over:
-            return
         self._over = True
-        if self._secure and self._channels is not None and self._dtls is not None:
-            self._channels.association.abort(now)
-            self._goodbye = self._dtls.seal_many(self._channels.datagrams_to_send(now))
-            self._dtls.close(now)
-            self._goodbye += self._dtls.datagrams_to_send(now)
 
     # --- the doors of a core ------------------------------------------------------------------------------------------
 
@@ -180,6 +204,7 @@ class Peer:
         ice = self.ice
         dtls = self._dtls
         trusted: Address | None = None  # the source that the last authenticated path of this batch had
+        heard: Address | None = None  # who sent something that can only be the peer's
         for data, remote in received:
             first = data[0] if data else 255
             if 20 <= first <= 63:  # RFC 7983: DTLS
@@ -187,14 +212,15 @@ class Peer:
                     if not ice.is_authenticated(Path(local, remote, protocol)):
                         continue
                     trusted = remote
-                if dtls is not None:
-                    self._receive_dtls(data, now)
-                elif len(self._early) < _EARLY_DATAGRAMS:
-                    self._early.append(data)
+                if dtls is None:
+                    if len(self._early) < _EARLY_DATAGRAMS:
+                        self._early.append(data)
+                elif self._receive_dtls(data, now):
+                    heard = remote
             elif first <= 3:
                 ice.receive_datagram(data, Path(local, remote, protocol), now)
                 self._settle_ice(now)
-        if trusted is not None:
+        if heard is not None and ice.selected_path == (local, heard, protocol):
             ice.note_activity(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -203,26 +229,25 @@ class Peer:
             return
         self.ice.handle_timeout(now)
         self._settle_ice(now)
-        if self._dtls is not None and self._channels is not None:
-            self._dtls.handle_timeout(now)
+        dtls, channels = self._dtls, self._channels
+        if dtls is not None and channels is not None and self._may_send:
+            dtls.handle_timeout(now)
             self._settle_dtls(now)
             if self._secure:
-                self._channels.handle_timeout(now)
+                channels.handle_timeout(now)
 
     def datagrams_to_send(self, now: float) -> list[tuple[Path, list[bytes]]]:
         """Datagrams by the path they take, in the order to send them."""
         out: list[tuple[Path, list[bytes]]] = []
         if self._over:
-            if self._goodbye and self._path is not None:
-                out.append((self._path, self._goodbye))
-                self._goodbye = []
-            return out
+            return self._goodbye(now)
+        ice = self.ice
         self._settle_ice(now)  # whoever spoke to the agent directly need not tell us
-        for check_path, check in self.ice.datagrams_to_send(now):
+        for check_path, check in ice.datagrams_to_send(now):
             out.append((check_path, [check]))
-        path = self._path
+        path = ice.selected_path  # None as well where the peer's consent ran out (RFC 7675)
         dtls, channels = self._dtls, self._channels
-        if path is None or dtls is None or channels is None:
+        if path is None or self.blocked or dtls is None or channels is None:
             return out
         if self._dtls_due:
             self._dtls_due = False
@@ -236,42 +261,47 @@ class Peer:
         """When ``handle_timeout`` is due, whatever else happens."""
         if self._over:
             return None
-        deadlines = [self.ice.next_timeout()]
-        if self._dtls is not None:
-            deadlines.append(self._dtls.next_timeout())
-        if self._secure and self._channels is not None:
-            deadlines.append(self._channels.next_timeout())
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        deadline = self.ice.next_timeout()
+        # Without a way to send, the layers above could only find out again and again that they are late.
+        if self._dtls is not None and self._may_send:
+            due = self._dtls.next_timeout()
+            if due is not None and (deadline is None or due < deadline):
+                deadline = due
+            if self._secure and self._channels is not None:
+                due = self._channels.next_timeout()
+                if due is not None and (deadline is None or due < deadline):
+                    deadline = due
+        return deadline
 
     def poll_events(self) -> list[PeerEvent]:
-        """What happened since the last call, in order."""
-        if self._channels is not None:
-            for event in self._channels.poll_events():
-                if isinstance(event, AssociationUp):
-                    self._events.append(Connected())
-                elif isinstance(event, AssociationLost):
-                    self._fail(f"the SCTP association was lost: {event.reason}")
-                else:
-                    self._events.append(event)
+        """What happened since the last call, in order; ``Failed`` is the last of all."""
+        self._take_channel_events()
         events, self._events = self._events, []
         return events
 
     # --- how one layer starts the next --------------------------------------------------------------------------------
 
-    def _receive_dtls(self, data: bytes, now: float) -> None:
+    @property
+    def _may_send(self) -> bool:
+        return self.ice.selected_path is not None and not self.blocked
+
+    def _receive_dtls(self, data: bytes, now: float) -> bool:
+        """Returns whether it can only have come from the peer."""
         dtls, channels = self._dtls, self._channels
         if dtls is None or channels is None:
-            return
-        for packet in dtls.receive_datagram(data, now):
+            return False
+        packets = dtls.receive_datagram(data, now)
+        for packet in packets:
             channels.receive_datagram(packet, now)
         if not self._secure or data[0] != _APPLICATION_DATA:
             self._settle_dtls(now)
+        return bool(packets)
 
     def _settle_ice(self, now: float) -> None:
         for event in self.ice.poll_events():
             match event:
-                case PathSelected(path):
-                    self._on_path_selected(path, now)
+                case PathSelected():
+                    self._on_path_selected(now)
                 case PathRecovered():
                     self._on_path_recovered(now)
                 case StateChanged(State.DISCONNECTED):
@@ -285,18 +315,16 @@ class Peer:
                 case TcpConnectNeeded():
                     self._events.append(event)
 
-    def _on_path_selected(self, path: Path, now: float) -> None:
-        first = self._path is None
-        self._path = path
-        if not first:
+    def _on_path_selected(self, now: float) -> None:
+        if self._had_path:
             self._on_path_recovered(now)
         elif self._dtls is not None:
             self._dtls.start(now)
-            self._dtls_due = True
+        self._had_path = self._dtls_due = True
 
     def _on_path_recovered(self, now: float) -> None:
         if self._secure and self._channels is not None:
-            self._channels.association.on_path_recovered(now)
+            self._channels.on_path_recovered(now)
 
     def _settle_dtls(self, now: float) -> None:
         if self._dtls is None or self._channels is None:
@@ -312,12 +340,46 @@ class Peer:
                 case ConnectionClosed():
                     self._fail("the peer closed the connection")
 
+    def _take_channel_events(self) -> None:
+        if self._channels is None or self._over:
+            return
+        events = self._events
+        for event in self._channels.poll_events():
+            if event.__class__ is MessageReceived:
+                events.append(event)
+            elif isinstance(event, AssociationUp):
+                events.append(Connected())
+            elif isinstance(event, AssociationLost):
+                self._fail(f"the SCTP association was lost: {event.reason}")
+            else:
+                events.append(event)
+
     def _started(self) -> DataChannels:
+        if self._over:
+            raise TransportError("the peer connection is over")
         if self._channels is None:
             raise RuntimeError("the descriptions have not been exchanged yet")
         return self._channels
 
     def _fail(self, reason: str) -> None:
         if not self._over:
+            self._take_channel_events()  # what arrived before
+        if not self._over:  # and was not itself the end
             self._over = True
             self._events.append(Failed(reason))
+
+    def _goodbye(self, now: float) -> list[tuple[Path, list[bytes]]]:
+        """The last words, once: an alert with what is wrong, or an ABORT and close_notify."""
+        path, dtls, channels = self.ice.selected_path, self._dtls, self._channels
+        if self._said_goodbye:
+            return []
+        self._said_goodbye = True
+        words: list[bytes] = []
+        if dtls is not None and channels is not None:
+            channels.abort(now)
+            if dtls.state is ConnectionState.CONNECTED:
+                words += dtls.seal_many(channels.datagrams_to_send(now))
+            dtls.close(now)
+            words += dtls.datagrams_to_send(now)
+        self.ice.close()
+        return [(path, words)] if path is not None and words else []

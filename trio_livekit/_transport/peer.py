@@ -76,6 +76,7 @@ class PeerConnection:
         self._candidates: list[Candidate] = []
         self._nursery: trio.Nursery | None = None
         self._endpoints: dict[tuple[Address, str], DatagramEndpoint] = {}
+        self._hosts: dict[str, Address] = {}  # where a socket of ours is bound, by IP address
         self._backlog: dict[DatagramEndpoint, list[tuple[list[bytes], Address]]] = {}  # what full sockets did not take
         self._relays = Relays(config, self, turn_servers(config.ice_servers), relay_only=config.relay_only)
         self._is_up = False
@@ -123,9 +124,8 @@ class PeerConnection:
         """The TURN servers to use from now on. ``relay_only`` gives up every other way to the peer."""
         self._relays.use(turn_servers(servers), relay_only=relay_only)
         if relay_only:
-            for local, protocol in [key for key in self._endpoints if key[1] == "udp"]:
-                self._endpoints.pop((local, protocol)).close()
-                self._core.ice.remove_local_candidate(local, trio.current_time())
+            for host in list(self._hosts):
+                self._remove_host(host)
             self._candidates.clear()
             self._pump()
 
@@ -276,8 +276,34 @@ class PeerConnection:
             self._pump()
 
     def _add_host(self, host_socket: HostSocket) -> None:
-        self._endpoints[host_socket.endpoint.local_address, "udp"] = host_socket.endpoint
+        local = host_socket.endpoint.local_address
+        self._hosts[local[0]] = local
+        self._endpoints[local, "udp"] = host_socket.endpoint
         self._add_local_candidate(host_socket.candidate)
+
+    def _remove_host(self, host: str) -> None:
+        local = self._hosts.pop(host)
+        self._endpoints.pop((local, "udp")).close()
+        self._core.ice.remove_local_candidate(local, trio.current_time())
+
+    def _regather(self) -> None:
+        """The path went silent: our addresses may have changed. What is new may reach the peer."""
+        config = self._config
+        if config.hosts is not None or not config.udp or self._relays.relay_only or self._nursery is None:
+            return
+        hosts = local_hosts(config)
+        for host in self._hosts.keys() - hosts:
+            self._remove_host(host)
+        fresh = [host for host in hosts if host not in self._hosts]
+        try:
+            sockets = bind_hosts(config, fresh) if fresh else []
+        except (OSError, TransportError) as exc:
+            logger.debug("%s: new addresses cannot be used: %s", config.name, exc)
+            return
+        for host_socket in sockets:
+            self._add_host(host_socket)
+            self._start_receiving(host_socket.endpoint, "udp")
+            self._sink(LocalCandidate(host_socket.candidate.to_sdp()))
 
     def _start_receiving(self, endpoint: DatagramEndpoint, protocol: str) -> None:
         assert self._nursery is not None
@@ -376,6 +402,7 @@ class PeerConnection:
                 continue
             if type(event) is Disconnected:
                 self._relays.need()
+                self._regather()
             elif type(event) is Connected:
                 self._on_connected()
             self._sink(event)

@@ -6,6 +6,7 @@ __all__ = ["TcpEndpoint"]
 
 import errno
 import ipaddress
+import math
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from .addressing import plain_address, socket_address
 
 if TYPE_CHECKING:
     from .._sansio.types import Address
+    from .datagrams import DatagramEndpoint
 
 _READ_BYTES = 65536
 _UNSENT_LIMIT_BYTES = 256 * 1024
@@ -35,7 +37,6 @@ class TcpEndpoint:
         self._remote = remote
         self._local = plain_address(sock.getsockname())
         self._framer = StreamFramer()
-        self._framer.max_frame = MAX_FRAME
         self._unsent = bytearray()
         self._stuck = trio.Event()
         self._drained = trio.Event()
@@ -56,15 +57,19 @@ class TcpEndpoint:
                 await trio.lowlevel.checkpoint()
             if refused:
                 raise OSError(refused, os.strerror(refused))
+            return cls(sock, remote)
         except BaseException:
             sock.close()
             raise
-        return cls(sock, remote)
 
     @property
     def local_address(self) -> Address:
         """Our end of the connection."""
         return self._local
+
+    def allow_large_frames(self) -> None:
+        """DTLS is up: the peer has proved who it is, and may send frames as large as its records."""
+        self._framer.max_frame = MAX_FRAME
 
     def send(self, data: bytes, remote: Address) -> bool:
         """Send one datagram; False: too much is waiting already."""
@@ -81,44 +86,49 @@ class TcpEndpoint:
         return len(datagrams)
 
     async def wait_readable(self) -> None:
-        """Wait until something arrived."""
-        await trio.lowlevel.wait_readable(self._open_socket())
+        """Wait until something arrived, or an unfinished frame has taken too long."""
+        deadline = self._framer.next_timeout()
+        with trio.CancelScope(deadline=math.inf if deadline is None else deadline):
+            await trio.lowlevel.wait_readable(self._open_socket())
 
     def receive_all(self, limit: int) -> list[tuple[bytes, Address]]:
         """Take what has arrived, up to one read's worth. Raises ``trio.BrokenResourceError`` at the end."""
-        try:
-            data = self._open_socket().recv(_READ_BYTES)
-        except BlockingIOError:
-            return []
-        except OSError as exc:
-            raise trio.BrokenResourceError("the TCP connection broke") from exc
-        if not data:
-            raise trio.BrokenResourceError("the peer closed the TCP connection")
         now = trio.current_time()
         try:
+            data = self._open_socket().recv(_READ_BYTES)
+            if not data:
+                raise trio.BrokenResourceError("the peer closed the TCP connection")
             frames = self._framer.receive(data, now)
-        except DecodeError as exc:
-            raise trio.BrokenResourceError(str(exc)) from exc
+        except BlockingIOError:
+            frames = []
+        except (OSError, DecodeError) as exc:
+            raise trio.BrokenResourceError(f"the TCP connection broke: {exc}") from exc
         if self._framer.is_stalled(now):
             raise trio.BrokenResourceError("the peer did not finish a frame in time")
         return [(data, self._remote) for data in frames]
 
     async def wait_writable(self) -> None:
         """Wait until sending is worth trying again."""
-        while len(self._unsent) > _UNSENT_LIMIT_BYTES:
-            await self._drained.wait()
         await trio.lowlevel.checkpoint()
+        while len(self._unsent) > _UNSENT_LIMIT_BYTES:
+            self._open_socket()
+            await self._drained.wait()
+        self._open_socket()
 
     async def run(self) -> None:
         """Send what the kernel did not take at once, until cancelled or closed."""
-        while True:
-            await self._stuck.wait()
-            self._stuck = trio.Event()
-            while self._unsent:
-                await trio.lowlevel.wait_writable(self._open_socket())
-                self._write()
-            self._drained.set()
-            self._drained = trio.Event()
+        try:
+            while True:
+                await self._stuck.wait()
+                self._stuck = trio.Event()
+                while self._unsent:
+                    await trio.lowlevel.wait_writable(self._open_socket())
+                    self._write()
+                    if len(self._unsent) <= _UNSENT_LIMIT_BYTES // 2:
+                        self._drained.set()
+                        self._drained = trio.Event()
+        except trio.ClosedResourceError:
+            pass
 
     def close(self) -> None:
         """Close the connection, and wake whoever waits. Idempotent."""
@@ -126,6 +136,7 @@ class TcpEndpoint:
             if trio.lowlevel.in_trio_run():
                 trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+            self._drained.set()
 
     def _write(self) -> None:
         try:
@@ -140,3 +151,7 @@ class TcpEndpoint:
         if self._sock.fileno() < 0:
             raise trio.ClosedResourceError("this connection was closed")
         return self._sock
+
+
+if TYPE_CHECKING:
+    _conforms: type[DatagramEndpoint] = TcpEndpoint

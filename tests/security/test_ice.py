@@ -296,6 +296,27 @@ def test_s13_a_replayed_request_makes_few_checks_and_fewer_bytes() -> None:
     assert sum(checks.values()) <= 10 * 50 * 150
 
 
+def test_s13_a_flood_of_genuine_requests_triggers_few_checks_per_pair() -> None:
+    network = Network()
+    a, b = pair(network, b_ips=["10.0.0.2", "10.0.0.3"])
+    signal(b, a)
+    signal(a, b)
+    assert network.run(until=both_connected(a, b))
+    network.run(seconds=1)
+    chosen = a.agent.selected_path
+    other = next(c.address for c in b.candidates if c.address != chosen.remote)
+    path = Path(chosen.local, other, "udp")
+    checks = 0
+    for _ in range(1000):
+        network.run(seconds=0.001)
+        a.agent.receive_datagram(binding_request(a, b.agent.ufrag), path, network.now)
+        out = a.agent.datagrams_to_send(network.now)
+        checks += sum(to == path and data[:2] == b"\x00\x01" for to, data in out)
+        for to, data in out:
+            network.send(to, data)
+    assert 10 <= checks <= 21
+
+
 def test_s13_early_checks_send_nothing_before_the_peer_is_known() -> None:
     network = Network()
     node = Node(network, ["10.0.0.1"], controlling=True)

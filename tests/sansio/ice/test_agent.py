@@ -67,7 +67,7 @@ def test_a_lite_peer_ends_up_on_the_pair_we_chose_among_many() -> None:
     a = Node(network, ["10.0.0.1", "10.0.1.1", "10.0.2.1"], controlling=True)
     server = LiteResponder(network, [("10.0.0.9", 7882), ("10.0.1.9", 7882)])
     server.introduce(a)
-    network.run(seconds=1.5)
+    network.run(seconds=0.4)  # before the first keep-alive would put it right
     chosen = a.agent.selected_path
     assert chosen is not None
     assert server.selected == Path(chosen.remote, chosen.local, "udp")
@@ -300,3 +300,40 @@ def test_close_says_nothing_more() -> None:
     assert a.agent.selected_path is None
     assert not any(entry[1] == a.candidates[0].address for entry in network.log[sent:])
     assert a.agent.datagrams_to_send(network.now) == []
+
+
+def test_pairs_below_the_selected_one_are_left_in_peace() -> None:
+    network = Network(delay_s=0.03)
+    a = Node(network, ["10.0.0.1"], controlling=True)
+    nobody = Candidate.local_host(("10.0.0.8", 1), local_preference=1)
+    server = LiteResponder(network, [("10.0.0.9", 7882)])
+    server.introduce(a)
+    a.agent.add_remote_candidate(nobody, network.now)
+    network.run(seconds=5)
+    assert a.is_connected
+    assert sum(target == nobody.address for _, _, target, _ in network.log) == 1  # before there was an answer
+
+
+def test_pairs_are_ranked_by_the_address_the_peer_sees() -> None:
+    """The first interface is preferred, but behind a NAT; the peer thinks more of the second, and so must we."""
+    network = Network()
+    network.nats["10.0.0.1"] = Nat("198.51.100.1")
+    a, b = pair(network, a_ips=["10.0.0.1", "10.1.0.1"])
+    signal(b, a)
+    signal(a, b)
+    network.run(seconds=1)
+    assert_same_path(a, b)
+    assert a.agent.selected_path.local[0] == "10.1.0.1"
+
+
+def test_a_full_list_makes_room_for_the_peer_that_is_really_there() -> None:
+    network = Network()
+    a = Node(network, [f"10.0.0.{n}" for n in range(1, 6)], controlling=True)
+    b = Node(network, ["10.0.1.1"], controlling=False)
+    for n in range(32):
+        a.agent.add_remote_candidate(Candidate.local_host(("10.0.9.9", 1000 + n)), network.now)
+    signal(b, a, candidates=False)
+    assert a.agent.statistics().pairs == 100
+    signal(a, b)
+    assert network.run(until=both_connected(a, b))
+    assert a.agent.statistics().pairs == 100

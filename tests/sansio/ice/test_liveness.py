@@ -235,3 +235,18 @@ def test_candidates_added_after_connecting_are_used_if_better() -> None:
     network.run(seconds=1)
     assert a.agent.selected_path.remote == high.address
     assert b.agent.selected_path.local == high.address
+
+
+def test_data_that_still_arrives_does_not_hide_that_nothing_is_answered() -> None:
+    network = Network()
+    a, _ = connected(network, b_ips=["10.0.0.2", "10.0.0.3"])
+    first = a.agent.selected_path
+    network.blocked.append(lambda source, target, protocol: target == first.remote)
+    start = network.now
+    while a.agent.selected_path == first and network.now < start + 20:
+        network.run(seconds=0.25)
+        if a.agent.selected_path == first:
+            a.agent.note_activity(network.now)
+    assert network.now - start < 8
+    assert a.agent.selected_path.remote != first.remote
+    assert State.DISCONNECTED not in a.states

@@ -152,3 +152,12 @@ def test_path_lost_for_a_path_never_known_is_ignored() -> None:
     a.agent.path_lost(Path(("10.0.0.1", 1), TCP, "tcp"), network.now)
     a.agent.tcp_failed(TCP, network.now)
     assert a.agent.state is State.NEW
+
+
+def test_one_connection_per_server_address_however_many_addresses_we_have() -> None:
+    network = Network()
+    a = Node(network, ["10.0.0.1", "10.0.0.2", "10.0.0.3"], controlling=True, tcp=True)
+    LiteResponder(network, [], tcp=[TCP]).introduce(a)
+    network.run(seconds=3)
+    assert a.is_connected
+    assert dials(a) == 1

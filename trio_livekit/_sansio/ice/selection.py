@@ -34,9 +34,6 @@ class Selection:
             self.events.append(StateChanged(state))
 
     def choose(self, pair: Pair, generation: Generation, now: float) -> None:
-        previous = self.pair
-        if previous is not None:
-            previous.is_nominated = False  # superseded: it has to be nominated anew to come back
         self.pair = pair
         self.generation = generation
         self.path = pair.path

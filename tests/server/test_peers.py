@@ -278,11 +278,15 @@ async def test_data_goes_on_while_the_signal_connection_is_away_and_a_resume_bri
             assert {p.identity for p in present} == {"ann", "bob"}
 
 
-async def test_a_lost_peer_connection_may_be_made_anew(server):
+@pytest.mark.parametrize("lost_by", ["client", "server"])
+async def test_a_lost_peer_connection_may_be_made_anew(server, lost_by):
     async with single(server, "ann") as ann:
         await ann.signal.expect_about("ann", State.ACTIVE)
         sid = server.participants("den")["ann"].sid
-        ann.publisher.connection.close()
+        if lost_by == "client":
+            ann.publisher.connection.close()
+        else:
+            server.drop_peers("den", "ann")
         left = await ann.signal.expect(m.Leave)
         assert left == m.Leave(m.DisconnectReason.CONNECTION_TIMEOUT, m.LeaveAction.RESUME)
         assert await ann.signal.closed() == 1000

@@ -118,7 +118,7 @@ class Member:
         self._ended = True
         if self._signal is not None:
             self._signal.end()
-        self.drop_peers()
+        self._close_peers()
         self._patience.cancel("the session ended")
 
     # --- signal connections come and go -------------------------------------------------------------------------------
@@ -148,7 +148,11 @@ class Member:
             self._signal.drop()
 
     def drop_peers(self) -> None:
-        """Close the peer connections."""
+        """Lose the peer connections, as a broken network would make it."""
+        self._close_peers()
+        self._on_peers_lost()
+
+    def _close_peers(self) -> None:
         self._downlink.detach()
         for link in (self._publisher, self._subscriber):
             if link is not None:
@@ -283,9 +287,12 @@ class Member:
             self._hub.deliver(self._room.activate(self.participant))
 
     def on_failed(self, link: PeerLink) -> None:
-        """The client may resume its session with a new connection for a while."""
         if self._is_primary(link):
             self._downlink.detach()
+        self._on_peers_lost()
+
+    def _on_peers_lost(self) -> None:
+        """The client may resume its session with a new connection for a while."""
         self._overdue = m.DisconnectReason.CONNECTION_TIMEOUT
         self._patience.deadline = trio.current_time() + self._hub.limits.departure_timeout_s
         if self._signal is not None and self._connected:

@@ -156,7 +156,7 @@ class Server:
         self._member(room, identity).drop_signal()
 
     def drop_peers(self, room: str, identity: str) -> None:
-        """Close somebody's peer connections, as a restarted server would."""
+        """Lose somebody's peer connections; the client is told to resume, and may make new ones."""
         self._member(room, identity).drop_peers()
 
     # --- finding ------------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@
 from __future__ import annotations
 
 __all__ = [
+    "AccessTokenError",
+    "AccessTokenErrorReason",
     "ConnectError",
     "ConnectErrorReason",
     "ConnectionQuality",
@@ -40,11 +42,15 @@ __all__ = [
     "SubscribeErrorReason",
     "SubscriptionStatistics",
     "TransportError",
+    "VideoGrants",
     "__version__",
+    "access_token",
     "connect",
     "events",
     "now_ms",
 ]
+
+from typing import TYPE_CHECKING, Any
 
 from . import events
 from ._sansio.signal.messages import ConnectionQuality, DisconnectReason, ParticipantKind, Permission, RoomInfo
@@ -60,6 +66,8 @@ from .data_tracks import (
     now_ms,
 )
 from .errors import (
+    AccessTokenError,
+    AccessTokenErrorReason,
     ConnectError,
     ConnectErrorReason,
     DecodeError,
@@ -78,3 +86,15 @@ from .errors import (
 )
 from .participants import LocalParticipant, RemoteParticipant
 from .room import Room, RoomEvents, connect
+
+if TYPE_CHECKING:
+    from .tokens import VideoGrants, access_token
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
+    """Tokens are imported when they are asked for: most clients get theirs from somewhere else."""
+    if name in ("VideoGrants", "access_token"):
+        from . import tokens
+
+        return getattr(tokens, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

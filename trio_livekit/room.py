@@ -16,7 +16,6 @@ from . import events as ev
 from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
 from ._session.mailbox import Mailbox
-from ._session.session import SessionOptions, open_session
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
 from .data_tracks import LocalDataTrack, RemoteDataTrack
 from .participants import LocalParticipant, RemoteParticipant
@@ -56,6 +55,9 @@ async def connect(
         ConnectError: the room could not be joined; its ``reason`` says why.
         RoomDisconnected: the room was lost inside the block; its ``reason`` says why.
     """
+    # Late, because the protocol stack and what it leans on take several times as long to import as trio does.
+    from ._session.session import SessionOptions, open_session
+
     room = Room()
     options = SessionOptions(auto_subscribe=auto_subscribe, ssl_context=ssl_context)
     async with open_session(

@@ -6,7 +6,7 @@ which they offer and on which they send. Either way there are three channels, kn
 
 from __future__ import annotations
 
-__all__ = ["DATA_TRACK", "DATA_TRACK_LOW_WATER_BYTES", "LOSSY", "RELIABLE", "Links"]
+__all__ = ["Links"]
 
 import logging
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from .._sansio.peer import Failed
 from .._sansio.signal.messages import Answer, Offer, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
+from .labels import DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES, LOSSY, RELIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,16 +26,6 @@ if TYPE_CHECKING:
     from .._sansio.peer import PeerEvent
 
 logger = logging.getLogger(__name__)
-
-RELIABLE = "_reliable"
-LOSSY = "_lossy"
-DATA_TRACK = "_data_track"
-
-LOW_WATER_BYTES = 32 * 1024
-"""When the data track channel has drained this far, it is given more: before it runs dry."""
-
-DATA_TRACK_LOW_WATER_BYTES = 32 * 1024
-"""Ask for more track packets when the channel holds no more than this: half of what it is given at once."""
 
 _REQUIRED = frozenset((RELIABLE, LOSSY))
 """The server withholds data, silently, until both of these are open."""
@@ -94,7 +85,6 @@ class Links:
         self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
         for label in (LOSSY, DATA_TRACK):
             self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
-        self.set_low_water(DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES)
         self.watch_empty(False)
         self._replay(Target.PUBLISHER)
 
@@ -142,11 +132,7 @@ class Links:
         """Call ``on_writable`` only when the data track channel is empty, not already when it has room again."""
         channel_id = self._channels.get(DATA_TRACK)
         if channel_id is not None:
-            self._publisher.set_low_water(channel_id, 0 if watch else LOW_WATER_BYTES)
-
-    def set_low_water(self, label: str, size: int) -> None:
-        """Call ``on_writable`` when a channel's buffered amount falls to ``size`` from above."""
-        self._publisher.set_low_water(self._channels[label], size)
+            self._publisher.set_low_water(channel_id, 0 if watch else DATA_TRACK_LOW_WATER_BYTES)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 

@@ -21,7 +21,7 @@ from .._sansio.tracks.packetizer import Packetizer
 from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
 from .._sansio.tracks.send_queue import SendQueue
 from ..errors import PublishError, PublishErrorReason, PushError, PushErrorReason
-from .links import DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES
+from .labels import DATA_TRACK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -228,16 +228,6 @@ class Publishing:
     async def wait_progress(self) -> None:
         """Wait until something has been sent, or has changed."""
         await self._progress.wait()
-
-    async def wait_drained(self) -> None:
-        """Wait until the channel is empty, or something has changed."""
-        if self._links.buffered_amount(DATA_TRACK):
-            self._links.set_low_water(DATA_TRACK, 0)
-        try:
-            await self._progress.wait()
-        finally:
-            if not self._closed:
-                self._links.set_low_water(DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES)
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 

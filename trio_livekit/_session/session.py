@@ -27,7 +27,8 @@ from .._version import __version__
 from .._wire.signal import encode_join_request
 from ..errors import ConnectError, ConnectErrorReason, DecodeError, LiveKitError, RoomDisconnected, TransportError
 from .joining import NoSuchEndpoint, open_signal_websocket, signal_base_url
-from .links import DATA_TRACK, Links
+from .labels import DATA_TRACK
+from .links import Links
 from .nursery import private_nursery
 from .publishing import Publishing
 from .signalling import Signalling, SignalLost

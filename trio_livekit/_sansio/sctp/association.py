@@ -196,6 +196,8 @@ class Association:
             self._link.sender.on_timeout(now)
             self._shutdown.on_timeout(now)
             if self._shutdown.retries > self._config.shutdown_retries:
+                if self._shutdown.phase is Phase.ACK_SENT:
+                    self._lose("shut down", graceful=True)  # all is delivered both ways; only the last word was lost
                 self._abort(USER_INITIATED, "shutdown was not answered", graceful=False)
 
     def next_timeout(self) -> float | None:
@@ -284,10 +286,12 @@ class Association:
 
     def _receive_unusual(self, data: bytes, now: float) -> None:
         """A packet without our tag: an INIT, or a farewell with the peer's tag (RFC 9260 section 8.5.1)."""
-        if len(data) < HEADER_SIZE + 4 or self._handshake.state is State.ENDED:
-            self._dropped += 1
-            return
+        if len(data) < HEADER_SIZE + 4:
+            raise DecodeError("a packet without chunks")
         kind, _flags, body, end = next_chunk(data, HEADER_SIZE)
+        if self._handshake.state is State.ENDED:
+            self._receive_after_end(kind, data)
+            return
         ports_match = data[:4] == self._prefix[:4]
         if not ports_match or not checksum_is_valid(data, header_checksum(data[:8])):
             self._dropped += 1
@@ -298,6 +302,13 @@ class Association:
                 self._receive_chunks(data, now, end)  # the rest of the packet of a peer that restarted
         else:
             self._dropped += 1  # DTLS delivers to one association only: nothing here is ours to answer
+
+    def _receive_after_end(self, kind: int, data: bytes) -> None:
+        """The peer may not have heard the last word of a shutdown (section 9.2)."""
+        if kind == c.SHUTDOWN_ACK and data[:8] == self._packed_prefix() and self._link and len(self._farewell) < 2:
+            self._farewell.append(self._link.sealer.seal(c.encode_chunk(c.SHUTDOWN_COMPLETE, 0, b"")))
+        else:
+            self._dropped += 1
 
     def _on_cookie_echo(self, cookie: bytes, tag: int, now: float) -> bool:
         accepted = self._handshake.on_cookie_echo(cookie, tag, now)
@@ -360,9 +371,12 @@ class Association:
         self._queue.streams.clear()
         self._events.append(AssociationLost(reason, graceful))
 
+    def _packed_prefix(self) -> bytes:
+        return _PREFIX.pack(self._config.remote_port, self._config.local_port, self._handshake.tag)
+
     def _set_prefix(self) -> None:
         """What every packet for us begins with: ports and our tag."""
-        self._prefix = _PREFIX.pack(self._config.remote_port, self._config.local_port, self._handshake.tag)
+        self._prefix = self._packed_prefix()
         self._prefix_crc = header_checksum(self._prefix)
 
 

@@ -135,7 +135,9 @@ class Outstanding:
     def forget_gaps(self) -> None:
         """Gap blocks are advisory (RFC 9260 section 6.3.3): what only they acknowledged is in flight again."""
         for record in self.records:
-            if record[STATE] == ACKED:
+            if record[STATE] == ACKED and record[MESSAGE].abandoned:
+                record[STATE] = ABANDONED
+            elif record[STATE] == ACKED:
                 record[STATE] = IN_FLIGHT
                 self.flight += record[SIZE]
         self._gaps = []

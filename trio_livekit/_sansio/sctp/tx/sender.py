@@ -151,12 +151,7 @@ class Sender:
 
     def collect(self, now: float, chunks: list[bytes], limit: int | None = None) -> None:
         """Append the chunks that may leave now: FORWARD-TSN, retransmissions, new data (of `limit` bytes at most)."""
-        if self._forward_due:
-            self._forward_due = False
-            if self.out.advanced > self.out.cumulative:
-                chunks.append(encode_forward_tsn(self.out.forward_tsn()))
-                self._forward_sent_at = now
-                self._arm_t3(now)
+        start = len(chunks)
         if now - self._last_sent_at > self.rto.timeout and not self.out.flight:
             self.congestion.on_idle()
         before = self.out.flight
@@ -171,6 +166,12 @@ class Sender:
             self._probing = False
             if self.out.flight == before:
                 self._collect_probe(now, chunks)
+        if self._forward_due:  # last, because messages may just have been given up; ahead of the data
+            self._forward_due = False
+            if self.out.advanced > self.out.cumulative:
+                chunks.insert(start, encode_forward_tsn(self.out.forward_tsn()))
+                self._forward_sent_at = now
+                self._arm_t3(now)
         sent = self.out.flight - before
         if sent:
             self.pacer.spent(sent)
@@ -203,6 +204,7 @@ class Sender:
             out.flight += record[SIZE]
         record[SENT_AT] = now
         record[SENDS] += 1
+        out.troubled_until = out.next_tsn - 1
         self.loss.on_resent(record)
         chunks.append(record[CHUNK])
         self.retransmits += 1

@@ -7,6 +7,8 @@ __all__ = [
     "client_info_to_pb",
     "data_track_from_pb",
     "data_track_to_pb",
+    "encoding_from_pb",
+    "encoding_to_pb",
     "enum_to_pb",
     "ice_server_from_pb",
     "ice_server_to_pb",
@@ -14,6 +16,8 @@ __all__ = [
     "participant_to_pb",
     "room_from_pb",
     "room_to_pb",
+    "schema_from_pb",
+    "schema_to_pb",
 ]
 
 from typing import TYPE_CHECKING, cast
@@ -23,6 +27,7 @@ from livekit.protocol import models, rtc
 from .._sansio.signal.messages import (
     ClientInfo,
     DataTrackInfo,
+    DataTrackSchema,
     DisconnectReason,
     EncryptionType,
     IceServer,
@@ -37,19 +42,62 @@ if TYPE_CHECKING:
     from enum import IntEnum
     from typing import Any
 
+    from .._sansio.signal.messages import Encoding
+
 
 def enum_to_pb(value: IntEnum) -> Any:
     """The number of an enumeration, in the type that no stub agrees on; unknown numbers pass through."""
     return int(value)
 
 
+def encoding_from_pb(pb: Any, field: str) -> Encoding | None:
+    """The encoding in a field of a message; both kinds of encoding look alike."""
+    if not pb.HasField(field):
+        return None
+    encoding = getattr(pb, field)
+    found: Encoding = encoding.custom if encoding.HasField("custom") else int(encoding.well_known)
+    return found
+
+
+def encoding_to_pb(kind: Any, encoding: Encoding | None) -> Any:
+    if encoding is None:
+        return None
+    return kind(custom=encoding) if isinstance(encoding, str) else kind(well_known=encoding)
+
+
+def schema_from_pb(pb: Any) -> DataTrackSchema | None:
+    """The ``schema`` of a message, if it has one."""
+    if not pb.HasField("schema"):
+        return None
+    return DataTrackSchema(pb.schema.name, encoding_from_pb(pb.schema, "encoding") or 0)
+
+
+def schema_to_pb(schema: DataTrackSchema | None) -> Any:
+    if schema is None:
+        return None
+    encoding = encoding_to_pb(models.DataTrackSchemaEncoding, schema.encoding)
+    return models.DataTrackSchemaId(name=schema.name, encoding=encoding)
+
+
 def data_track_from_pb(pb: Any) -> DataTrackInfo:
-    return DataTrackInfo(pb.pub_handle, pb.sid, pb.name, EncryptionType(pb.encryption))
+    return DataTrackInfo(
+        pub_handle=pb.pub_handle,
+        sid=pb.sid,
+        name=pb.name,
+        encryption=EncryptionType(pb.encryption),
+        frame_encoding=encoding_from_pb(pb, "frame_encoding"),
+        schema=schema_from_pb(pb),
+    )
 
 
 def data_track_to_pb(info: DataTrackInfo) -> Any:
     return models.DataTrackInfo(
-        pub_handle=info.pub_handle, sid=info.sid, name=info.name, encryption=enum_to_pb(info.encryption)
+        pub_handle=info.pub_handle,
+        sid=info.sid,
+        name=info.name,
+        encryption=enum_to_pb(info.encryption),
+        frame_encoding=encoding_to_pb(models.DataTrackFrameEncoding, info.frame_encoding),
+        schema=schema_to_pb(info.schema),
     )
 
 

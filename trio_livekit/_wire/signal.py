@@ -30,6 +30,8 @@ from .convert import (
     client_info_to_pb,
     data_track_from_pb,
     data_track_to_pb,
+    encoding_from_pb,
+    encoding_to_pb,
     enum_to_pb,
     ice_server_from_pb,
     ice_server_to_pb,
@@ -37,6 +39,8 @@ from .convert import (
     participant_to_pb,
     room_from_pb,
     room_to_pb,
+    schema_from_pb,
+    schema_to_pb,
 )
 
 if TYPE_CHECKING:
@@ -169,6 +173,45 @@ def _sync_state_from_pb(pb: Any) -> m.SyncState:
     )
 
 
+def _publish_to_pb(request: m.PublishDataTrack) -> Any:
+    return rtc.PublishDataTrackRequest(
+        pub_handle=request.pub_handle,
+        name=request.name,
+        encryption=enum_to_pb(request.encryption),
+        frame_encoding=encoding_to_pb(models.DataTrackFrameEncoding, request.frame_encoding),
+        schema=schema_to_pb(request.schema),
+    )
+
+
+def _publish_from_pb(pb: Any) -> m.PublishDataTrack:
+    encryption = m.EncryptionType(pb.encryption)
+    frame_encoding = encoding_from_pb(pb, "frame_encoding")
+    return m.PublishDataTrack(pb.pub_handle, pb.name, encryption, frame_encoding, schema_from_pb(pb))
+
+
+def _subscription_permission_to_pb(permission: m.SubscriptionPermission) -> Any:
+    return rtc.SubscriptionPermission(
+        all_participants=permission.all_participants,
+        track_permissions=[
+            rtc.TrackPermission(
+                participant_sid=track.participant_sid,
+                participant_identity=track.participant_identity,
+                all_tracks=track.all_tracks,
+                track_sids=track.track_sids,
+            )
+            for track in permission.track_permissions
+        ],
+    )
+
+
+def _subscription_permission_from_pb(pb: Any) -> m.SubscriptionPermission:
+    permissions = tuple(
+        m.TrackPermission(p.participant_sid, p.participant_identity, p.all_tracks, tuple(p.track_sids))
+        for p in pb.track_permissions
+    )
+    return m.SubscriptionPermission(pb.all_participants, permissions)
+
+
 def _request_fields(request: m.Request) -> dict[str, Any]:
     match request:
         case m.Offer():
@@ -179,6 +222,8 @@ def _request_fields(request: m.Request) -> dict[str, Any]:
             return {"trickle": _trickle_to_pb(request)}
         case m.Leave():
             return {"leave": _leave_to_pb(request)}
+        case m.Ping(timestamp_ms, legacy=True):
+            return {"ping": timestamp_ms}
         case m.Ping():
             return {"ping_req": rtc.Ping(timestamp=request.timestamp_ms, rtt=request.rtt_ms)}
         case m.UpdateMetadata(request_id, name, metadata, attributes):
@@ -186,14 +231,15 @@ def _request_fields(request: m.Request) -> dict[str, Any]:
                 request_id=request_id, name=name, metadata=metadata, attributes=attributes
             )
             return {"update_metadata": update}
-        case m.PublishDataTrack(pub_handle, name, encryption):
-            publish = rtc.PublishDataTrackRequest(pub_handle=pub_handle, name=name, encryption=enum_to_pb(encryption))
-            return {"publish_data_track_request": publish}
+        case m.PublishDataTrack():
+            return {"publish_data_track_request": _publish_to_pb(request)}
         case m.UnpublishDataTrack(pub_handle):
             return {"unpublish_data_track_request": rtc.UnpublishDataTrackRequest(pub_handle=pub_handle)}
         case m.UpdateDataSubscription(updates):
             changes = [rtc.UpdateDataSubscription.Update(track_sid=sid, subscribe=on) for sid, on in updates]
             return {"update_data_subscription": rtc.UpdateDataSubscription(updates=changes)}
+        case m.SubscriptionPermission():
+            return {"subscription_permission": _subscription_permission_to_pb(request)}
         case m.SyncState():
             return {"sync_state": _sync_state_to_pb(request)}
         case m.Simulate(scenario, value):
@@ -210,16 +256,15 @@ _REQUEST_DECODERS: dict[str, Callable[[Any], m.Request]] = {
     "answer": _answer_from_pb,
     "trickle": _trickle_from_pb,
     "leave": _leave_from_pb,
-    "ping": lambda milliseconds: m.Ping(milliseconds),
+    "ping": lambda milliseconds: m.Ping(milliseconds, legacy=True),
     "ping_req": lambda pb: m.Ping(pb.timestamp, pb.rtt),
     "update_metadata": lambda pb: m.UpdateMetadata(pb.request_id, pb.name, pb.metadata, dict(pb.attributes)),
-    "publish_data_track_request": lambda pb: m.PublishDataTrack(
-        pb.pub_handle, pb.name, m.EncryptionType(pb.encryption)
-    ),
+    "publish_data_track_request": _publish_from_pb,
     "unpublish_data_track_request": lambda pb: m.UnpublishDataTrack(pb.pub_handle),
     "update_data_subscription": lambda pb: m.UpdateDataSubscription(
         tuple((update.track_sid, update.subscribe) for update in pb.updates)
     ),
+    "subscription_permission": _subscription_permission_from_pb,
     "sync_state": _sync_state_from_pb,
 }
 
@@ -348,6 +393,8 @@ def _response_fields(response: m.Response) -> dict[str, Any]:
             return {"subscription_permission_update": permission}
         case m.RefreshToken(token):
             return {"refresh_token": token}
+        case m.Pong(last, legacy=True):
+            return {"pong": last}
         case m.Pong(last, timestamp):
             return {"pong_resp": rtc.Pong(last_ping_timestamp=last, timestamp=timestamp)}
         case m.RequestResponse():
@@ -390,7 +437,7 @@ _RESPONSE_DECODERS: dict[str, Callable[[Any], m.Response]] = {
         pb.participant_sid, pb.track_sid, pb.allowed
     ),
     "refresh_token": lambda token: m.RefreshToken(token),
-    "pong": lambda milliseconds: m.Pong(milliseconds),
+    "pong": lambda milliseconds: m.Pong(milliseconds, legacy=True),
     "pong_resp": lambda pb: m.Pong(pb.last_ping_timestamp, pb.timestamp),
     "request_response": _request_response_from_pb,
     "publish_data_track_response": lambda pb: m.DataTrackPublished(data_track_from_pb(pb.info)),

@@ -14,6 +14,7 @@ __all__ = [
     "ConnectionQualityUpdate",
     "DataTrackInfo",
     "DataTrackPublished",
+    "DataTrackSchema",
     "DataTrackUnpublished",
     "DisconnectReason",
     "EncryptionType",
@@ -44,9 +45,11 @@ __all__ = [
     "Speaker",
     "SpeakersChanged",
     "SubscriberHandles",
+    "SubscriptionPermission",
     "SubscriptionPermissionUpdate",
     "SyncState",
     "Target",
+    "TrackPermission",
     "Trickle",
     "UnpublishDataTrack",
     "UpdateDataSubscription",
@@ -165,6 +168,18 @@ class Target(_OpenEnum):
     SUBSCRIBER = 1
 
 
+Encoding = int | str
+"""An encoding of frames or schemas: the number of a well-known one, or the name of another."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataTrackSchema:
+    """Which schema the frames of a track follow (``DataTrackSchemaId``)."""
+
+    name: str
+    encoding: Encoding = 0
+
+
 @dataclass(frozen=True, slots=True)
 class DataTrackInfo:
     """One published data track. ``sid`` names the publication, ``pub_handle`` the publisher's packets."""
@@ -173,6 +188,8 @@ class DataTrackInfo:
     sid: str
     name: str
     encryption: EncryptionType = EncryptionType.NONE
+    frame_encoding: Encoding | None = None
+    schema: DataTrackSchema | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,10 +313,11 @@ class JoinRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Milliseconds of the sender's clock, and the last round trip it measured."""
+    """Milliseconds of the sender's clock, and the last round trip it measured (not in the legacy form)."""
 
     timestamp_ms: int
     rtt_ms: int = 0
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +337,8 @@ class PublishDataTrack:
     pub_handle: int
     name: str
     encryption: EncryptionType = EncryptionType.NONE
+    frame_encoding: Encoding | None = None
+    schema: DataTrackSchema | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +353,24 @@ class UpdateDataSubscription:
     """Subscribe to (True) or unsubscribe from (False) data tracks by SID."""
 
     updates: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPermission:
+    """Who (by SID or identity) may subscribe to which of the sender's tracks."""
+
+    participant_sid: str = ""
+    participant_identity: str = ""
+    all_tracks: bool = False
+    track_sids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionPermission:
+    """Who may subscribe to the sender's tracks, replacing what was said before: everyone, or those named."""
+
+    all_participants: bool = True
+    track_permissions: tuple[TrackPermission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,6 +401,7 @@ Request = (
     | PublishDataTrack
     | UnpublishDataTrack
     | UpdateDataSubscription
+    | SubscriptionPermission
     | SyncState
     | Simulate
 )
@@ -451,10 +490,11 @@ class RefreshToken:
 
 @dataclass(frozen=True, slots=True)
 class Pong:
-    """The answer to ``Ping``: its time stamp, and the server's clock."""
+    """The answer to ``Ping``, in kind: its time stamp, and the server's clock (not in the legacy form)."""
 
     last_ping_timestamp_ms: int
     timestamp_ms: int = 0
+    legacy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

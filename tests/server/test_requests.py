@@ -50,6 +50,29 @@ def test_refusals_of_a_publication(handle, name, reason, text):
     assert out == [(ann, m.RequestResponse(0, reason, text, publish_handle=handle))]
 
 
+@pytest.mark.parametrize(
+    ("frame_encoding", "schema_encoding", "accepted"),
+    [
+        ("", 1, False),
+        ("x" * 33, 1, False),
+        (3, "x" * 33, False),
+        (3, "", False),
+        ("x" * 32, "y", True),
+        (None, 1, True),
+    ],
+)
+def test_encodings_of_ones_own_have_names_of_bounded_length(frame_encoding, schema_encoding, accepted):
+    rooms = make_rooms()
+    room, ann, _ = enter(rooms, "ann")
+    schema = m.DataTrackSchema("point", schema_encoding)
+    request = m.PublishDataTrack(1, "t", frame_encoding=frame_encoding, schema=schema)
+    answer = heard(handle_request(room, ann, request), ann)[0]
+    if accepted:
+        assert (answer.info.frame_encoding, answer.info.schema) == (frame_encoding, schema)
+    else:
+        assert answer.reason is Reason.INVALID_REQUEST
+
+
 def test_publishing_needs_the_permission_before_anything_else():
     rooms = make_rooms()
     room, ann, _ = enter(rooms, "ann", permission=m.Permission(can_publish_data=False))
@@ -204,6 +227,35 @@ def test_handles_skip_zero_and_those_in_use():
     bob.next_handle = 0xFFFF
     subscribe(room, bob, sids[2])
     assert set(bob.handles) == {0xFFFF, 1, 2}
+
+
+def test_a_publisher_says_who_may_subscribe():
+    rooms = make_rooms()
+    room, ann, _ = enter(rooms, "ann")
+    _, bob, _ = enter(rooms, "bob")
+    _, cem, _ = enter(rooms, "cem")
+    first, _ = publish(room, ann, "a", handle=1)
+    second, _ = publish(room, ann, "b", handle=2)
+    for member in (bob, cem):
+        subscribe(room, member, first, second)
+    only_bob = m.SubscriptionPermission(False, (m.TrackPermission(participant_identity="bob", track_sids=(first,)),))
+    out = handle_request(room, ann, only_bob)
+    assert list(last_handles(out, bob).values()) == [first]
+    assert last_handles(out, cem) == {}
+    assert heard(out, cem)[:2] == [
+        m.SubscriptionPermissionUpdate(ann.sid, first, allowed=False),
+        m.SubscriptionPermissionUpdate(ann.sid, second, allowed=False),
+    ]
+    assert subscribe(room, cem, first) == []
+    assert handle_request(room, ann, only_bob) == []
+    by_sid = m.SubscriptionPermission(False, (m.TrackPermission(participant_sid=cem.sid, all_tracks=True),))
+    out = handle_request(room, ann, by_sid)
+    assert (last_handles(out, bob), len(last_handles(out, cem))) == ({}, 2)
+    out = handle_request(room, ann, m.SubscriptionPermission())
+    assert len(last_handles(out, bob)) == 2
+    assert heard(out, bob)[0] == m.SubscriptionPermissionUpdate(ann.sid, first, allowed=True)
+    assert handle_request(room, ann, m.SubscriptionPermission(False)) != []
+    assert (bob.handles, cem.handles) == ({}, {})
 
 
 # --- the server takes tracks away -------------------------------------------------------------------------------------

@@ -98,6 +98,12 @@ class RoomModel(RuleBasedStateMachine):
         if member := self.member(identity):
             self.deliver(self.room.update_permission(member, permission))
 
+    @rule(identity=IDENTITIES, everyone=st.booleans(), whom=st.lists(IDENTITIES, max_size=2))
+    def update_subscription_permission(self, identity: str, everyone: bool, whom: list[str]) -> None:
+        if member := self.member(identity):
+            permissions = tuple(m.TrackPermission(participant_identity=name, all_tracks=True) for name in whom)
+            self.deliver(handle_request(self.room, member, m.SubscriptionPermission(everyone, permissions)))
+
     @precondition(lambda self: self.room)
     @rule()
     def delete(self) -> None:

@@ -45,9 +45,11 @@ async def test_joining_begins_with_join_and_a_token(server):
 async def test_pings_of_both_kinds_are_answered(server):
     async with signal_client(server) as client:
         await client.send(m.Ping(123, 4))
-        assert (await client.expect(m.Pong)).last_ping_timestamp_ms == 123
-        await client.websocket.send(rtc.SignalRequest(ping=456).SerializeToString())
-        assert (await client.expect(m.Pong)).last_ping_timestamp_ms == 456
+        pong = await client.expect(m.Pong)
+        assert (pong.last_ping_timestamp_ms, pong.legacy) == (123, False)
+        assert pong.timestamp_ms > 1_600_000_000_000
+        await client.send(m.Ping(456, legacy=True))
+        assert await client.expect(m.Pong) == m.Pong(456, legacy=True)
 
 
 async def test_others_learn_of_everything_at_once(server):

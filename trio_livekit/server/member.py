@@ -169,6 +169,8 @@ class Member:
 
     async def _handle(self, request: m.Request) -> None:
         match request:
+            case m.Ping(timestamp_ms, legacy=True):
+                self._say(m.Pong(timestamp_ms, legacy=True))
             case m.Ping(timestamp_ms):
                 self._say(m.Pong(timestamp_ms, _now_ms()))
             case m.Trickle(candidate, target):

@@ -14,6 +14,7 @@ from .._sansio.signal.messages import (
     ParticipantKind,
     ParticipantState,
     Permission,
+    TrackPermission,
 )
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class Participant:
 
     tracks: dict[int, Track] = field(default_factory=dict)
     """Own tracks by the publisher's handle."""
+
+    subscribable: tuple[TrackPermission, ...] | None = None
+    """Who may subscribe to its tracks, by its own wish; ``None`` for everyone."""
 
     wanted: dict[str, None] = field(default_factory=dict)
     """Track SIDs this participant asked for, in order, whether or not they can be had at the moment."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .._sansio.signal import messages as m
 from .room import new_sid
-from .tracks import add_track, end_subscriptions, end_tracks, snapshots, subscribe
+from .tracks import add_track, end_subscriptions, end_tracks, may_subscribe, snapshots, subscribe
 
 if TYPE_CHECKING:
     from .limits import Limits
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _MAX_HANDLE = 0xFFFF
 _MAX_SID_BYTES = 64
+_MAX_ENCODING_BYTES = 32
+_MAX_TRACK_PERMISSIONS = 1000
 
 _HONOURED_REASONS = frozenset(
     {
@@ -41,6 +43,8 @@ def handle_request(room: Room, participant: Participant, request: m.Request) -> 
             _unpublish(out, room, participant, pub_handle)
         case m.UpdateDataSubscription(updates):
             _update_subscription(out, room, participant, updates)
+        case m.SubscriptionPermission():
+            _update_permission(out, room, participant, request)
         case m.UpdateMetadata():
             _update_metadata(out, room, participant, request)
         case m.SyncState(data_tracks=tracks):
@@ -63,7 +67,10 @@ def _publish(out: Outbox, room: Room, publisher: Participant, request: m.Publish
         out.append((publisher, m.RequestResponse(0, reason, text, publish_handle=request.pub_handle)))
         return
     sid = new_sid("DTR_", room.house.random_bytes)
-    add_track(out, room, publisher, m.DataTrackInfo(request.pub_handle, sid, request.name, request.encryption))
+    info = m.DataTrackInfo(
+        request.pub_handle, sid, request.name, request.encryption, request.frame_encoding, request.schema
+    )
+    add_track(out, room, publisher, info)
 
 
 def _refusal(limits: Limits, publisher: Participant, request: m.PublishDataTrack) -> tuple[m.RequestReason, str] | None:
@@ -75,6 +82,9 @@ def _refusal(limits: Limits, publisher: Participant, request: m.PublishDataTrack
     if not 0 < len(request.name.encode()) <= limits.name_bytes:
         text = f"name should not be empty and should not exceed {limits.name_bytes} characters"
         return m.RequestReason.INVALID_NAME, text
+    encodings = (request.frame_encoding, request.schema and request.schema.encoding)
+    if any(isinstance(name, str) and not 0 < len(name.encode()) <= _MAX_ENCODING_BYTES for name in encodings):
+        return m.RequestReason.INVALID_REQUEST, "encoding identifier is empty or exceeds the maximum length"
     if request.pub_handle in publisher.tracks:
         return m.RequestReason.DUPLICATE_HANDLE, "a data track with same handle already exists"
     if any(track.info.name == request.name for track in publisher.tracks.values()):
@@ -113,6 +123,26 @@ def _update_subscription(
     if ended:
         snapshots(out, (participant,))
     subscribe(out, room, participant, [sid for sid in new if sid in participant.wanted])
+
+
+def _update_permission(out: Outbox, room: Room, publisher: Participant, permission: m.SubscriptionPermission) -> None:
+    """Who may subscribe to the tracks of ``publisher``: others lose them, and get them back when they may again."""
+    publisher.subscribable = permission.track_permissions[:_MAX_TRACK_PERMISSIONS]
+    if permission.all_participants:
+        publisher.subscribable = None
+    for member in list(room.members.values()):
+        lost = [
+            subscription
+            for subscription in member.subscriptions.values()
+            if subscription.track.publisher is publisher and not may_subscribe(member, subscription.track)
+        ]
+        end_subscriptions(lost)
+        for subscription in lost:
+            sid = subscription.track.info.sid
+            out.append((member, m.SubscriptionPermissionUpdate(publisher.sid, sid, allowed=False)))
+        if lost:
+            snapshots(out, (member,))
+        subscribe(out, room, member, [t.info.sid for t in publisher.tracks.values() if t.info.sid in member.wanted])
 
 
 # --- name, metadata and attributes ------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["add_track", "end_subscriptions", "end_tracks", "snapshots", "subscribe"]
+__all__ = ["add_track", "end_subscriptions", "end_tracks", "may_subscribe", "snapshots", "subscribe"]
 
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,22 @@ def snapshots(out: Outbox, participants: Iterable[Participant]) -> None:
         out.append((participant, m.SubscriberHandles(dict(participant.handles))))
 
 
+def may_subscribe(participant: Participant, track: Track) -> bool:
+    """Whether the publisher lets ``participant`` have the track; nobody hears itself."""
+    publisher = track.publisher
+    if publisher is participant:
+        return False
+    if publisher.subscribable is None:
+        return True
+    return any(
+        (permission.all_tracks or track.info.sid in permission.track_sids)
+        # The identity, where one is given, is what counts: it outlives the session.
+        and (permission.participant_identity or participant.identity) == participant.identity
+        and (permission.participant_identity or permission.participant_sid == participant.sid)
+        for permission in publisher.subscribable
+    )
+
+
 def subscribe(out: Outbox, room: Room, participant: Participant, sids: Iterable[str]) -> None:
     """Make subscriptions of those ``sids`` that exist and may be had. There is no answer for the others."""
     if not participant.permission.can_subscribe:
@@ -29,7 +45,7 @@ def subscribe(out: Outbox, room: Room, participant: Participant, sids: Iterable[
     made = False
     for sid in sids:
         track = room.tracks.get(sid)
-        if track is None or track.publisher is participant or sid in participant.subscriptions:
+        if track is None or sid in participant.subscriptions or not may_subscribe(participant, track):
             continue
         subscription = Subscription(participant, track, participant.take_handle())
         track.subscriptions = (*track.subscriptions, subscription)

@@ -7,7 +7,7 @@ our own tasks raise comes out as one plain error.
 
 from __future__ import annotations
 
-__all__ = ["private_nursery"]
+__all__ = ["lasting_nursery", "private_nursery"]
 
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -41,13 +41,13 @@ def _verdict(what: str, body: BaseException | None, group: BaseExceptionGroup[Ba
     # Nurseries rebuild nested groups, so a group of the user's is known by its leaves, not by its identity.
     from_body = {id(leaf) for leaf in _leaves(body)}
     theirs: BaseException | None = None
-    ours: list[BaseException] = []
+    ours: list[BaseException] = []  # leaves
     for exc in group.exceptions:
         real = [leaf for leaf in _leaves(exc) if not isinstance(leaf, trio.Cancelled)]
         if real and all(id(leaf) in from_body for leaf in real):
             theirs = exc
         elif real:
-            ours.append(exc)
+            ours += real
     if theirs is not None:
         for exc in ours:
             theirs.add_note(f"{what} was failing as well: {exc!r}")
@@ -88,3 +88,30 @@ async def private_nursery(what: str) -> AsyncIterator[trio.Nursery]:
         raise _verdict(what, body, group)
     finally:
         del body, group  # an exception that refers to its own traceback's frame lives until the collector runs
+
+
+@asynccontextmanager
+async def lasting_nursery(what: str) -> AsyncIterator[tuple[trio.Nursery, trio.Nursery]]:
+    """A private nursery, and within it one whose tasks last until the block is left, whoever cancels it.
+
+    A cancellation from outside reaches a block and its background tasks at the same moment. With tasks in the second
+    nursery the block can still say goodbye through them; they are cancelled when it has.
+    """
+    shelter = trio.CancelScope(shield=True)
+    async with private_nursery(what) as nursery:
+        send_opened, opened = trio.open_memory_channel[trio.Nursery](1)
+        nursery.start_soon(_open_sheltered, shelter, send_opened, name=f"{what}: background")
+        try:
+            with trio.CancelScope(shield=True), opened:  # one step; nursery.start() would not survive being cancelled
+                background = await opened.receive()
+            yield nursery, background
+        finally:
+            shelter.cancel(f"leaving {what}")
+
+
+async def _open_sheltered(shelter: trio.CancelScope, send_opened: trio.MemorySendChannel[trio.Nursery]) -> None:
+    with shelter:
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            with send_opened:
+                send_opened.send_nowait(nursery)
+            await trio.sleep_forever()

@@ -29,7 +29,7 @@ from ..errors import ConnectError, ConnectErrorReason, DecodeError, LiveKitError
 from .joining import NoSuchEndpoint, open_signal_websocket, signal_base_url
 from .labels import DATA_TRACK
 from .links import Links
-from .nursery import private_nursery
+from .nursery import lasting_nursery
 from .publishing import Publishing
 from .signalling import Signalling, SignalLost
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
@@ -82,8 +82,8 @@ async def open_session(
     Cancelling while joining or inside the block leaves the room, and leaves nothing behind.
     """
     base_url = signal_base_url(url)
-    async with private_nursery("the room") as nursery:
-        session = Session(nursery, base_url, token, options, listener)
+    async with lasting_nursery("the room") as (nursery, background):
+        session = Session(nursery, background, base_url, token, options, listener)
         try:
             with trio.move_on_after(join_timeout_s) as bound:
                 await session.join()
@@ -100,12 +100,14 @@ class Session:
     def __init__(
         self,
         nursery: trio.Nursery,
+        background: trio.Nursery,
         base_url: str,
         token: str,
         options: SessionOptions,
         listener: Callable[[SessionEvent], None],
     ) -> None:
-        self._nursery = nursery
+        self._nursery = nursery  # of the block: cancelling it ends the block
+        self._background = background  # of everything that runs until the room has been left
         self._base_url = base_url
         self._token = token
         self._options = options
@@ -140,9 +142,9 @@ class Session:
             offer = await self._links.prepare()
             join = await self._open_signalling(offer)
             self._on_join(join)
-            await self._nursery.start(self._links.run, name="room: peer connections")
-            self._nursery.start_soon(self._run_signalling, join, name="room: signalling")
-            self._nursery.start_soon(self._keep_time, name="room: timers")
+            await self._background.start(self._links.run, name="room: peer connections")
+            self._background.start_soon(self._run_signalling, join, name="room: signalling")
+            self._background.start_soon(self._keep_time, name="room: timers")
             self._nursery.start_soon(self._raise_end, name="room: end")
             await self._links.ready.wait()
         except TransportError as exc:
@@ -150,13 +152,16 @@ class Session:
         self._joined = True
 
     async def leave(self) -> None:
-        """Leave, in a bounded time and whatever the state; nothing of the session works afterwards."""
+        """Leave, in a bounded time and whatever the state; nothing of the session works afterwards.
+
+        A server that misses the peer connection before it has read the goodbye would wait for us to come back.
+        """
         self._leaving = True
         self.publishing.close()
         self.subscribing.close(self._end)
-        self._links.close()
         if self._signalling is not None:
             await self._signalling.leave()
+        self._links.close()
 
     async def _open_signalling(self, offer: m.Offer) -> m.Join:
         """Connect with one peer connection where the server can, with two where it cannot, and read its first word."""
@@ -177,7 +182,7 @@ class Session:
 
     async def _connect_signalling(self, path: str, parameters: dict[str, str]) -> None:
         websocket = await open_signal_websocket(
-            self._nursery, self._base_url, path, parameters, self._token, ssl_context=self._options.ssl_context
+            self._background, self._base_url, path, parameters, self._token, ssl_context=self._options.ssl_context
         )
         self._signalling = Signalling(websocket, self._on_response)
 
@@ -295,7 +300,7 @@ class Session:
             case m.Answer():
                 self._links.on_answer(response)
             case m.Offer():
-                self._nursery.start_soon(self._answer, response, name="room: answer an offer")
+                self._background.start_soon(self._answer, response, name="room: answer an offer")
             case m.Trickle():
                 self._links.on_trickle(response)
             case m.Leave():

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 from livekit.protocol import models
 
 from trio_livekit._sansio.channels import ChannelOpened, MessageReceived
@@ -311,3 +312,52 @@ async def test_a_lost_peer_connection_without_a_resume_ends_the_session():
                 ann.publisher.connection.close()
                 gone = await bob.expect_about("ann", State.DISCONNECTED)
                 assert gone.disconnect_reason is m.DisconnectReason.CONNECTION_TIMEOUT
+
+
+async def test_somebody_may_go_while_the_sockets_are_being_bound(server, monkeypatch):
+    binding, go_on = trio.Event(), trio.Event()
+    gather = PeerConnection.gather
+
+    async def slow_gather(connection):
+        await gather(connection)
+        binding.set()
+        await go_on.wait()
+
+    async with signal_client(server) as signal:
+        await signal.expect(m.RefreshToken)
+        async with running_peer() as peer:
+            monkeypatch.setattr(PeerConnection, "gather", slow_gather)
+            await signal.send(m.Offer(peer.connection.create_offer(), 1))
+            await binding.wait()
+            server.remove_participant("den", "ann")
+            await trio.testing.wait_all_tasks_blocked()
+            go_on.set()
+            assert (await signal.expect(m.Leave)).reason is m.DisconnectReason.PARTICIPANT_REMOVED
+            await signal.closed()
+
+
+async def test_without_sockets_a_client_is_sent_away(server, monkeypatch):
+    async def no_gather(connection):
+        await trio.lowlevel.checkpoint()
+        raise OSError("no files left")
+
+    async with running_peer() as peer, signal_client(server) as signal:
+        monkeypatch.setattr(PeerConnection, "gather", no_gather)
+        await signal.send(m.Offer(peer.connection.create_offer(), 1))
+        assert (await signal.expect(m.Leave)).reason is m.DisconnectReason.MEDIA_FAILURE
+    assert server.rooms == {}
+
+
+async def test_the_publisher_connection_alone_may_be_made_anew():
+    with trio.fail_after(30):
+        async with serve(limits=Limits(departure_timeout_s=0.5)) as server, double(server, "ann") as ann:
+            ann.publisher.connection.close()
+            assert (await ann.signal.expect(m.Leave)).action is m.LeaveAction.RESUME
+            async with signal_client(server, "ann", query={"reconnect": "1"}) as again, running_peer() as peer:
+                await again.send(m.Offer(peer.connection.create_offer(), 2))
+                peer.connection.apply_answer((await again.expect(m.Answer)).sdp)
+                await peer.connected.wait()
+                with trio.move_on_after(1):
+                    await again.closed()
+                    raise AssertionError("the client was sent away")
+                assert set(server.participants("den")) == {"ann"}

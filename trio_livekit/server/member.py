@@ -220,8 +220,7 @@ class Member:
             publisher.add_candidate(line)
 
     async def _new_link(self, *, offering: bool) -> PeerLink | None:
-        """A connection with its sockets bound, or ``None``: then the participant was sent away."""
-        assert self._nursery is not None, "run() has started"
+        """A connection with its sockets bound, or ``None``: then the participant is gone."""
         role = "subscriber" if offering else "publisher"
         config = PeerConfig(
             controlling=offering,
@@ -233,11 +232,14 @@ class Member:
         )
         link = PeerLink(self, config)
         try:
-            await link.start(self._nursery)
+            await link.gather()
         except (TransportError, OSError) as exc:
             logger.warning("%s: no sockets: %s", config.name, exc)
             self._hub.deliver(self._room.remove(self.participant, m.DisconnectReason.MEDIA_FAILURE))
+        if self._ended or self._nursery is None:
+            link.close()
             return None
+        self._nursery.start_soon(link.peer.run, name=config.name)
         return link
 
     def _on_answer(self, answer: m.Answer) -> None:
@@ -285,8 +287,10 @@ class Member:
     def on_connected(self, link: PeerLink) -> None:
         if self._is_primary(link):
             self._connected = True
-            self._patience.deadline = math.inf
             self._hub.deliver(self._room.activate(self.participant))
+        links = (self._publisher, self._subscriber)
+        if self._connected and not any(other is not None and other.closed for other in links):
+            self._patience.deadline = math.inf
 
     def on_failed(self, link: PeerLink) -> None:
         if self._is_primary(link):

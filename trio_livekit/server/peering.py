@@ -15,8 +15,6 @@ from ..errors import DecodeError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import trio
-
     from .._sansio.peer import PeerEvent
     from .._transport.peer import PeerConfig
 
@@ -61,11 +59,10 @@ class PeerLink:
         self._receivers: dict[int, Callable[[bytes], None]] = {}
         self._early: list[str] | None = []
 
-    async def start(self, nursery: trio.Nursery) -> None:
-        """Gather candidates, and run in ``nursery``. Closed again if this does not return."""
+    async def gather(self) -> None:
+        """Bind its sockets; they are closed again if this does not return."""
         try:
             await self.peer.gather()
-            await nursery.start(self.peer.run)
         except BaseException:
             self.close()
             raise

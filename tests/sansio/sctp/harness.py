@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
+from typing import TYPE_CHECKING
 
 from trio_livekit._sansio.sctp import Association, AssociationUp, Config, MessageReceived
 from trio_livekit._sansio.sctp import chunks as c
@@ -10,14 +12,33 @@ from trio_livekit._sansio.sctp.packet import HEADER_SIZE, PacketSealer, next_chu
 from trio_livekit._sansio.sctp.parameters import STATE_COOKIE
 from trio_livekit.testing.pair import LinkModel, Pair, seeded_random_bytes
 
+if TYPE_CHECKING:
+    from trio_livekit._sansio.types import RandomBytes
+
 AssociationPair = Pair[Association, Association]
 
 
-def joined(link: LinkModel | None = None, *, seed: int = 1, up: bool = True, **config: object) -> AssociationPair:
+def numbers(seed: int, first_tsn: int | None) -> RandomBytes:
+    """Seeded randomness for one association that makes it begin with `first_tsn`, if that is given."""
+    random_bytes = seeded_random_bytes(seed)
+    drawn = itertools.count()
+
+    def draw(size: int) -> bytes:
+        content = random_bytes(size)
+        if next(drawn) == 2 and first_tsn is not None:  # after the cookie's key and the tag
+            return first_tsn.to_bytes(4, "big")
+        return content
+
+    return draw
+
+
+def joined(
+    link: LinkModel | None = None, *, seed: int = 1, up: bool = True, first_tsn: int | None = None, **config: object
+) -> AssociationPair:  # fmt: skip
     """Two associations that connect to each other at once; established already, unless `up` is False."""
     settings = Config(**config)  # type: ignore[arg-type]
-    a = Association(random_bytes=seeded_random_bytes(seed), config=settings)
-    b = Association(random_bytes=seeded_random_bytes(seed + 1000), config=settings)
+    a = Association(random_bytes=numbers(seed, first_tsn), config=settings)
+    b = Association(random_bytes=numbers(seed + 1000, first_tsn), config=settings)
     pair = Pair(a, b, link=link or LinkModel(delay_s=0.01), seed=seed)
     a.connect(pair.now)
     b.connect(pair.now)

@@ -70,7 +70,9 @@ def test_any_schedule(link: LinkModel, seed: int, outage: bool):
 @pytest.mark.parametrize("seed", range(4))
 def test_wrap_of_every_counter_under_loss(seed: int):
     """More than 65536 messages on one stream, and a TSN that passes 2^32."""
-    pair = joined(LinkModel(delay_s=0.001, loss=0.01), seed=seed, initial_window_packets=100)
+    link = LinkModel(delay_s=0.001, loss=0.01)
+    pair = joined(link, seed=seed, first_tsn=0xFFFFFFFF - 30_000, initial_window_packets=100)
+    pair.a_to_b.log = log = []
     got = 0
     for base in range(0, 70_000, 3500):
         for n in range(base, base + 3500):
@@ -81,6 +83,8 @@ def test_wrap_of_every_counter_under_loss(seed: int):
             got += 1
         pair.b_events.clear()
     assert got == 70_000
+    first_tsns = [packet[16:20] for _, packet in log if packet[12] == 0]
+    assert {tsn[:2] for tsn in first_tsns} >= {b"\xff\xff", b"\x00\x00"}
 
 
 def test_an_outage_costs_little_more_than_its_length():

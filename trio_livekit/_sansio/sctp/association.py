@@ -57,6 +57,7 @@ class Association:
         self._events: list[Event] = []
         self._control: list[bytes] = []  # chunks that go ahead of all others
         self._farewell: list[bytes] = []  # sealed packets that outlive the association
+        self._accepting = True  # messages, from the application
         self._dropped = 0
         self._prefix_crc = 0
         self._set_prefix()
@@ -83,7 +84,7 @@ class Association:
             raise ValueError("SCTP cannot carry an empty message")
         if size > self._config.max_message_size > 0:
             raise ValueError(f"a message of {size} bytes is above the peer's {self._config.max_message_size}")
-        if self._handshake.state is State.ENDED or not self._shutdown.accepts_messages:
+        if not self._accepting:
             raise TransportError("the association has ended")
         stream = self._queue.streams.get(stream_id) or self._queue.stream(stream_id)
         expires_at = None if lifetime_s is None else now + lifetime_s
@@ -98,6 +99,7 @@ class Association:
         """End gracefully, after everything queued is acknowledged."""
         if self._handshake.state is State.ESTABLISHED:
             self._shutdown.request()
+            self._accepting = False
         else:
             self.abort(now)
 
@@ -317,6 +319,7 @@ class Association:
         if accepted is Accepted.RESTARTED:
             self._queue = SendQueue()
             self._shutdown = Shutdown()
+            self._accepting = True
             self._set_prefix()
             self._events.append(AssociationRestarted())
         if accepted is not Accepted.AGAIN:
@@ -340,6 +343,7 @@ class Association:
             sender = self._link.sender
             sender.on_sack(c.Sack(int.from_bytes(body[:4], "big"), sender.peer_window, [], []), now)
             self._shutdown.on_shutdown()
+            self._accepting = False
         elif kind == c.SHUTDOWN_ACK and phase in (Phase.SENT, Phase.ACK_SENT):
             self._farewell.append(self._link.sealer.seal(c.encode_chunk(c.SHUTDOWN_COMPLETE, 0, b"")))
             self._lose("shut down", graceful=True)
@@ -367,6 +371,7 @@ class Association:
             return
         self._farewell = self._handshake.take_packets() + self._farewell
         self._handshake.end()
+        self._accepting = False
         self._prefix = b""  # nothing is for us any more
         self._queue.streams.clear()
         self._events.append(AssociationLost(reason, graceful))

@@ -148,6 +148,24 @@ async def test_a_client_that_does_not_read_loses_its_connection():
         assert server.rooms == {}
 
 
+@pytest.mark.parametrize(
+    ("scenario", "left"),
+    [
+        ("node_failure", None),
+        ("migration", None),
+        ("server_leave", m.Leave(m.DisconnectReason.SERVER_SHUTDOWN)),
+        ("leave_request_full_reconnect", m.Leave(m.DisconnectReason.UNKNOWN_REASON, m.LeaveAction.RECONNECT)),
+    ],
+)
+async def test_faults_that_a_client_asks_for(server, scenario, left):
+    async with signal_client(server) as client:
+        await client.send(m.Simulate("subscriber_bandwidth", 1000))
+        await client.send(m.Simulate(scenario, 1))
+        assert await client.closed() == 1000
+        assert [message for message in client.heard if isinstance(message, m.Leave)] == ([left] if left else [])
+        assert server.rooms == {}
+
+
 # --- what the operator does -------------------------------------------------------------------------------------------
 
 

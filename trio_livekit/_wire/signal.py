@@ -212,6 +212,11 @@ def _subscription_permission_from_pb(pb: Any) -> m.SubscriptionPermission:
     return m.SubscriptionPermission(pb.all_participants, permissions)
 
 
+def _simulate_from_pb(pb: Any) -> m.Simulate:
+    scenario = pb.WhichOneof("scenario") or ""
+    return m.Simulate(scenario, int(getattr(pb, scenario)) if scenario else 0)
+
+
 def _request_fields(request: m.Request) -> dict[str, Any]:
     match request:
         case m.Offer():
@@ -266,6 +271,7 @@ _REQUEST_DECODERS: dict[str, Callable[[Any], m.Request]] = {
     ),
     "subscription_permission": _subscription_permission_from_pb,
     "sync_state": _sync_state_from_pb,
+    "simulate": _simulate_from_pb,
 }
 
 

@@ -179,8 +179,22 @@ class Member:
                 await self._on_offer(request)
             case m.Answer():
                 self._on_answer(request)
+            case m.Simulate(scenario):
+                self._simulate(scenario)
             case _:
                 self._hub.deliver(handle_request(self._room, self.participant, request))
+
+    def _simulate(self, scenario: str) -> None:
+        """Act out a fault that the client asks for; scenarios of media are ignored."""
+        room, me = self._room, self.participant
+        match scenario:
+            case "node_failure" | "migration":  # the session is gone without a word
+                self._hub.deliver(room.leave(me, m.DisconnectReason.MIGRATION))
+                self.end()
+            case "server_leave":
+                self._hub.deliver(room.remove(me, m.DisconnectReason.SERVER_SHUTDOWN))
+            case "leave_request_full_reconnect":
+                self._hub.deliver(room.remove(me, m.DisconnectReason.UNKNOWN_REASON, m.LeaveAction.RECONNECT))
 
     def _say(self, message: m.Response) -> None:
         self.tell(encode_response(message))

@@ -47,8 +47,18 @@ def signal_base_url(url: str) -> str:
         raise refuse("the URL names no host")
     if parts.username or parts.query or parts.fragment:
         raise refuse("the URL has a user, a query or a fragment")
+    if not _is_host(parts.hostname):
+        raise refuse("the URL's host is no name and no address")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{_SCHEMES[parts.scheme]}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
+
+
+def _is_host(name: str) -> bool:
+    """Whether the resolver can be asked for this name: otherwise it may fail with something else than ``OSError``."""
+    try:
+        return ":" in name or not set(name.encode("idna").decode()) & set(' \t\\"<>^`{|}\x7f')
+    except UnicodeError:
+        return False
 
 
 async def open_signal_websocket(

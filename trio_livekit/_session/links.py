@@ -121,7 +121,9 @@ class Links:
 
     def send(self, label: str, messages: list[bytes]) -> None:
         """Send messages on one of the three channels, in the caller's step as far as the network takes them."""
-        self._publisher.send_all(self._channels[label], messages)
+        channel_id = self._channels.get(label)
+        if channel_id is not None:
+            self._publisher.send_all(channel_id, messages)
 
     def buffered_amount(self, label: str) -> int:
         """Bytes of a channel that have not left yet."""
@@ -179,7 +181,9 @@ class Links:
             if not self._missing:
                 self.ready.set()
         elif isinstance(event, ChannelClosed):
-            label = labels.pop(event.channel_id, None)
+            label = labels.pop(event.channel_id, "")
+            if which == "publisher":
+                self._channels.pop(label, None)
             if label in _REQUIRED:
                 self._on_lost(f"the server closed the {label} channel")
         elif isinstance(event, BufferedAmountLow):

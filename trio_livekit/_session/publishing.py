@@ -81,7 +81,7 @@ class Publication:
     def push(self, payload: bytes, user_timestamp: int | None, *, counted: bool = True) -> None:
         """Send or queue one frame. ``counted=False`` leaves a refusal uncounted where trying again makes sense."""
         try:
-            self._push(payload, user_timestamp)
+            self._push(payload, user_timestamp, counted)
         except PushError as error:
             if counted or error.reason not in (PushErrorReason.QUEUE_FULL, PushErrorReason.NOT_CONNECTED):
                 self.pushed += 1
@@ -90,7 +90,7 @@ class Publication:
         self.pushed += 1
         self.bytes_accepted += len(payload)
 
-    def _push(self, payload: bytes, user_timestamp: int | None) -> None:
+    def _push(self, payload: bytes, user_timestamp: int | None, counted: bool) -> None:
         if not self.is_published:
             if self.error is not None and not self._left:
                 self.dropped += 1  # the block is being cancelled, and its error is to be the one that is seen
@@ -98,6 +98,11 @@ class Publication:
             if self._left:
                 raise PushError(PushErrorReason.UNPUBLISHED, f"the track {self.name!r} is not published any more")
             raise PushError(PushErrorReason.NOT_CONNECTED, "the session is reconnecting")
+        if self._owner.is_offline:
+            if not counted:
+                raise PushError(PushErrorReason.NOT_CONNECTED, "the peer connection is lost")
+            self.dropped += 1
+            return
         if user_timestamp is not None and not 0 <= user_timestamp <= _MAX_USER_TIMESTAMP:
             raise ValueError(f"a user timestamp is 0 to 2**64 - 1, not {user_timestamp}")
         self._owner.push(self, payload, user_timestamp)
@@ -150,6 +155,8 @@ class Publishing:
         self._publications: dict[int, Publication] = {}
         self._progress = trio.Event()
         self._closed = False
+        self.is_offline = False
+        """The peer connection is lost: nothing can be sent, and frames are dropped."""
         self._handed_bytes = 0  # to the channel, ever
         self._watchers = 0  # tasks that wait for the channel to be empty
 
@@ -259,6 +266,12 @@ class Publishing:
         """The channel has drained."""
         self._send(trio.current_time())
 
+    def on_links_lost(self) -> None:
+        """The peer connection is lost, and the room with it unless that is repaired."""
+        self.is_offline = True
+        for handle, frames in self._queue.clear().items():
+            self._publications[handle].dropped += frames
+
     def close(self) -> None:
         """The session is over: nothing is sent any more."""
         if self._closed:
@@ -286,7 +299,7 @@ class Publishing:
 
     def _send(self, now: float) -> None:
         """Hand the channel what it should have now."""
-        if self._closed:
+        if self._closed or self.is_offline:
             return
         packets = self._queue.packets_to_send(self._links.buffered_amount(DATA_TRACK), now)
         if packets:

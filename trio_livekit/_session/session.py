@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 _FIRST_MESSAGE_TIMEOUT_S = 5.0
 
+_LAST_WORD_S = 0.5
+"""How long after the peer connection the server's reason for it may come."""
+
 _CLIENT_INFO = m.ClientInfo(
     sdk=9,  # PYTHON: servers negotiate SCTP without checksums with SDKs they know
     version=__version__,
@@ -113,7 +116,7 @@ class Session:
         self._options = options
         self._listener = listener
         self._signalling: Signalling | None = None
-        self._joined = self._leaving = False
+        self._joined = self._leaving = self._links_lost = False
         self._end: LiveKitError | None = None
         self._ended = trio.Event()
         self._sleep = trio.CancelScope()
@@ -279,6 +282,14 @@ class Session:
         self.publishing.on_writable()
 
     def _on_links_lost(self, reason: str) -> None:
+        if not self._links_lost:
+            self._links_lost = True
+            self.publishing.on_links_lost()
+            self._background.start_soon(self._await_last_word, reason, name="room: last word")
+
+    async def _await_last_word(self, reason: str) -> None:
+        """A server that ends a session says why, and closes the connections: which is seen first is chance."""
+        await trio.sleep(_LAST_WORD_S)
         self._finish(_TRANSPORT, reason)
 
     def _on_join(self, join: m.Join) -> None:

@@ -91,6 +91,22 @@ class Outstanding:
         """The integer for a 32-bit TSN."""
         return self.base + ((tsn - self.base + 0x80000000) & 0xFFFFFFFF) - 0x80000000
 
+    def is_plausible(self, cumulative: int, gaps: list[tuple[int, int]]) -> bool:
+        """Whether a SACK can be true: not old, nothing that was never sent, blocks sorted and apart."""
+        highest = self.next_tsn - 1
+        if not self.cumulative <= cumulative <= highest:
+            return False
+        if not gaps:
+            return True
+        if len(gaps) > len(self.records) or cumulative + gaps[-1][1] > highest:
+            return False
+        previous = 0
+        for start, end in gaps:
+            if not previous < start <= end:
+                return False
+            previous = end
+        return True
+
     def acknowledge(self, cumulative: int, gaps: list[tuple[int, int]]) -> None:
         """Take a valid SACK: everything up to `cumulative`, and the `gaps`, in absolute TSNs."""
         self.acked_bytes = 0
@@ -209,11 +225,14 @@ class Outstanding:
         else:
             self._acknowledge_each(done)
         self.base = cumulative + 1
-        finishing = self.finishing
+        finishing, drained = self.finishing, self.drained
         while finishing and finishing[0].last_tsn <= cumulative:
             message = finishing.popleft()
-            if not message.abandoned:
-                self._settle(message)
+            if not message.abandoned:  # as _settle does, without a call for each small message
+                stream = message.stream
+                if stream not in drained:
+                    drained[stream] = stream.buffered
+                stream.buffered -= message.size
 
     def _settle(self, message: Message) -> None:
         """The message is acknowledged or given up: it does not count as buffered any more."""

@@ -36,6 +36,7 @@ from trio_livekit._sansio.sctp.tx.rto import RtoEstimator
 if TYPE_CHECKING:
     from trio_livekit._sansio.sctp.config import Config
     from trio_livekit._sansio.sctp.tx.send_queue import Message, SendQueue
+from trio_livekit._sansio.sctp.tx.window_probe import WindowProbe
 
 # type 0, flags and length as one word; TSN; stream id, sequence number and protocol id as one quad
 _pack_data_header = struct.Struct(">LLQ").pack
@@ -58,6 +59,7 @@ class Sender:
             config.congestion, config.mtu, config.initial_window_packets, peer_window
         )
         self.pacer = Pacer(config.mtu, config.max_burst_packets)
+        self.window_probe = WindowProbe(config.rto_max_s)
         self.peer_window = peer_window
         self.retransmits = 0
         self.timeouts = 0
@@ -69,8 +71,6 @@ class Sender:
         self._wrongly_lost = 0
         self._declared_lost = 0
         self._probing = False
-        self._window_probe_at: float | None = None
-        self._window_probe_s = 0.0
         self._forward_due = False
         self._forward_sent_at = float("-inf")
         self._last_sent_at = 0.0
@@ -81,7 +81,7 @@ class Sender:
         """Take a SACK; one that cannot be true is ignored as a whole."""
         out = self.out
         cumulative = out.unwrap(sack.cumulative_tsn)
-        if not self._is_plausible(cumulative, sack.gaps):
+        if not out.is_plausible(cumulative, sack.gaps):
             return
         flight_before, window_before = out.flight, self.peer_window
         advanced = cumulative > out.cumulative
@@ -89,7 +89,7 @@ class Sender:
         out.acknowledge(cumulative, gaps)
         self.peer_window = sack.receive_window
         if sack.receive_window >= self._fragment_size:
-            self._window_probe_at, self._window_probe_s = None, 0.0
+            self.window_probe.on_open()
         if out.acked_bytes:
             self._on_progress(now, flight_before)
         if sack.duplicates:
@@ -109,8 +109,7 @@ class Sender:
         if self.loss.check_at is not None and now >= self.loss.check_at:
             self._detect_losses(now)
             self._give_up_front(now)
-        if self._window_probe_at is not None and now >= self._window_probe_at:
-            self._window_probe_at = None
+        self.window_probe.on_timeout(now)
         if self.loss.probe_at is not None and now >= self.loss.probe_at:
             self.loss.probe_at = None
             self._probing = True
@@ -132,7 +131,7 @@ class Sender:
 
     def next_timeout(self) -> float | None:
         """When to call ``on_timeout`` or ``collect`` next."""
-        times = (self._window_probe_at, self._t3_at, self.loss.probe_at, self.loss.check_at, self.pacer.release_at)
+        times = (self.window_probe.at, self._t3_at, self.loss.probe_at, self.loss.check_at, self.pacer.release_at)
         return min((at for at in times if at is not None), default=None)
 
     @property
@@ -219,7 +218,9 @@ class Sender:
                 self._give_up_front(now)
                 continue
             left = message.size - message.offset
-            if window < (left if left < fragment_size else fragment_size) and not self._may_probe_window(now):
+            if window < (left if left < fragment_size else fragment_size) and (
+                out.flight or out.has_lost or not self.window_probe.may_send(now, self.rto.timeout)
+            ):
                 break
             if left <= fragment_size:
                 spent = self._send_last_fragment(message, now, chunks)
@@ -302,16 +303,6 @@ class Sender:
                 self._arm_t3(now)
                 return
 
-    def _may_probe_window(self, now: float) -> bool:
-        """One chunk may be under way though the peer's window is shut, and one more each time-out (section 6.1 A)."""
-        if self.out.flight or self.out.has_lost:
-            return False
-        if self._window_probe_at is not None:
-            return False
-        self._window_probe_s = min(2 * self._window_probe_s, self.rto.max_s) or self.rto.timeout
-        self._window_probe_at = now + self._window_probe_s
-        return True
-
     def _may_send_new(self) -> bool:
         message = self.queue.next()
         if message is None:
@@ -385,22 +376,6 @@ class Sender:
             self._forward_due = True
 
     # Acknowledgements
-
-    def _is_plausible(self, cumulative: int, gaps: list[tuple[int, int]]) -> bool:
-        out = self.out
-        highest = out.next_tsn - 1
-        if not out.cumulative <= cumulative <= highest:
-            return False  # old, or an acknowledgement of what was never sent
-        if not gaps:
-            return True
-        if len(gaps) > len(out.records) or cumulative + gaps[-1][1] > highest:
-            return False
-        previous = 0
-        for start, end in gaps:
-            if not previous < start <= end:
-                return False
-            previous = end
-        return True
 
     def _on_progress(self, now: float, flight_before: int) -> None:
         out, rto = self.out, self.rto

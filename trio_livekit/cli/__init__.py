@@ -1,0 +1,7 @@
+"""The command line: ``trio-livekit demo``, ``server``, ``publish``, ``subscribe`` and ``token``."""
+
+from __future__ import annotations
+
+__all__ = ["main"]
+
+from .main import main

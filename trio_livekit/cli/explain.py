@@ -1,0 +1,37 @@
+"""Errors as one readable line each."""
+
+from __future__ import annotations
+
+__all__ = ["explain"]
+
+from ..errors import ConnectError, ConnectErrorReason, InternalError, LiveKitError
+from .exits import CommandError
+
+_WHAT_TO_DO = {
+    ConnectErrorReason.NOT_ALLOWED: "is the token in time, for this server, and does it allow to join the room?",
+    ConnectErrorReason.UNREACHABLE: "is the server running, and is the URL right?",
+    ConnectErrorReason.INVALID_URL: "a URL looks like ws://localhost:7880 or wss://example.livekit.cloud",
+    ConnectErrorReason.TRANSPORT: "is UDP or TCP to the server's media ports blocked?",
+}
+
+
+def explain(error: BaseException) -> str:
+    """One line that says what went wrong, and where possible what to do."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, InternalError):
+        return f"internal error: {_one_line(error)} (please report it, with what --debug shows)"
+    if isinstance(error, ConnectError):
+        hint = _WHAT_TO_DO.get(error.reason)
+        return f"cannot join: {_one_line(error)}" + (f" ({hint})" if hint else "")
+    if isinstance(error, (LiveKitError, CommandError)):
+        return _one_line(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else _one_line(error.strerror or error)
+    if isinstance(error, ValueError):
+        return _one_line(error)
+    return f"internal error: {type(error).__name__}: {_one_line(error)} (--debug shows where)"
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

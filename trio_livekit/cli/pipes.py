@@ -1,0 +1,77 @@
+"""Files, pipes and terminals at the two ends of a command, without holding up the trio loop.
+
+Reads and writes block in a thread. A read from a pipe may never end, so cancelling leaves it behind: its thread is a
+daemon, and ends with the process.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CHUNK_BYTES", "Input", "Output", "open_input", "open_output"]
+
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CHUNK_BYTES = 64 * 1024
+
+_BINARY = getattr(os, "O_BINARY", 0)
+
+
+class Input:
+    """Bytes to be read."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    async def read(self) -> bytes:
+        """Some bytes, as soon as there are any; none at the end."""
+        return await trio.to_thread.run_sync(os.read, self._fd, CHUNK_BYTES, abandon_on_cancel=True)
+
+
+class Output:
+    """A place to write bytes to."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    async def write(self, data: bytes) -> None:
+        """Write all of it. Raises ``BrokenPipeError`` when nobody reads any more. Cancelled, it may write some."""
+        await trio.to_thread.run_sync(_write_all, self._fd, data, abandon_on_cancel=True)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+@contextmanager
+def open_input(path: str | None) -> Iterator[Input]:
+    """A file, or standard input for ``None`` and ``-``. Raises ``OSError``."""
+    if path in (None, "-"):
+        yield Input(sys.stdin.fileno())
+        return
+    fd = os.open(path, os.O_RDONLY | _BINARY)
+    try:
+        yield Input(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def open_output(path: str | None) -> Iterator[Output]:
+    """A file, made or emptied, or standard output for ``None`` and ``-``. Raises ``OSError``."""
+    if path in (None, "-"):
+        yield Output(sys.stdout.fileno())
+        return
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
+    try:
+        yield Output(fd)
+    finally:
+        os.close(fd)

@@ -26,11 +26,11 @@ from trio_livekit._sansio.sctp.handshake import Accepted, Handshake, State
 from trio_livekit._sansio.sctp.packet import HEADER_SIZE, NO_CHECKSUM, checksum_is_valid, header_checksum, next_chunk
 from trio_livekit._sansio.sctp.parameters import encode_parameter
 from trio_livekit._sansio.sctp.shutdown import Phase, Shutdown
+from trio_livekit._sansio.sctp.statistics import Statistics, snapshot
 from trio_livekit._sansio.sctp.tx.send_queue import Message, SendQueue
 from trio_livekit.errors import DecodeError, TransportError
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.statistics import Statistics
     from trio_livekit._sansio.types import RandomBytes
 
 _PREFIX = struct.Struct(">HHL")
@@ -147,8 +147,6 @@ class Association:
 
     def statistics(self) -> Statistics:
         """A frozen look at the association."""
-        from trio_livekit._sansio.sctp.statistics import snapshot
-
         return snapshot(self._handshake.state.value, self._link, self.total_buffered, self._dropped, self._config)
 
     # The common surface of a core

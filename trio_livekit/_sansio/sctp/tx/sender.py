@@ -150,6 +150,9 @@ class Sender:
 
     def collect(self, now: float, chunks: list[bytes], limit: int | None = None) -> None:
         """Append the chunks that may leave now: FORWARD-TSN, retransmissions, new data (of `limit` bytes at most)."""
+        if not self._has_work():
+            self.pacer.release_at = None
+            return
         start = len(chunks)
         if now - self._last_sent_at > self.rto.timeout and not self.out.flight:
             self.congestion.on_idle()
@@ -179,6 +182,11 @@ class Sender:
             self._arm_probe(now)
         if budget <= 0 and self.congestion.cwnd > self.out.flight and (self.out.has_lost or self._may_send_new()):
             self.pacer.hold(now)
+
+    def _has_work(self) -> bool:
+        """Whether anything at all wants to leave; most calls only look."""
+        due = self._forward_due or self._probing or self._first_retransmit
+        return due or self.out.has_lost or self.queue.next() is not None
 
     def _collect_lost(self, now: float, chunks: list[bytes], budget: int) -> int:
         out = self.out

@@ -31,7 +31,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str, **options: int | None) -> None:
         super().__init__(prog, max_help_position=30, **options)  # type: ignore[arg-type]
-        self._action_max_length = 12  # at least; argparse forgets that the names of commands are indented twice
+        self._action_max_length = 15  # at least; argparse forgets that the names of commands are indented twice
 
 
 def _split_unit(text: str) -> tuple[float, str]:

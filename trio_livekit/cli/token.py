@@ -7,6 +7,7 @@ __all__ = ["DESCRIPTION", "EPILOG", "SUMMARY", "add_arguments", "run"]
 import argparse
 import os
 import re
+import textwrap
 from dataclasses import fields
 from typing import Any
 
@@ -23,9 +24,8 @@ _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0"
 _GRANTS = {grant.name for grant in fields(VideoGrants)} - {"room"}
 
 EPILOG = f"""\
-grants: {", ".join(sorted(_GRANTS)[:9])},
-        {", ".join(sorted(_GRANTS)[9:])}
-        The spelling of LiveKit (canPublish) is understood as well.
+grants, which may be spelled as LiveKit does (canPublish):
+{textwrap.fill(", ".join(sorted(_GRANTS)), 100, initial_indent="  ", subsequent_indent="  ")}
 
 example:
   trio-livekit token --api-key devkey --api-secret "$SECRET" --room lab --identity robot --ttl 1h \\

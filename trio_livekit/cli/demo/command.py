@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ...room import Room
     from ..interrupt import Interrupt
+    from .display import LiveTable
     from .meters import Meter
     from .summary import Setup
     from .telemetry import Sensor
@@ -118,12 +119,18 @@ async def _run_live(sensors: Sequence[Sensor], meters: Sequence[Meter], setup: S
     """Publish and show until cancelled."""
     import trio
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_publish, sensors, meters, 1 / args.rate)
-        if args.json_lines:
-            nursery.start_soon(_print_samples, meters)
-        elif not args.json:
-            nursery.start_soon(_show, meters, setup, args.seconds)
+    from .display import open_display
+
+    with contextlib.ExitStack() as stack:
+        # Before anything is sent: to import rich takes longer than a frame does, and all of this shares one thread.
+        shown = not (args.json or args.json_lines)
+        display = stack.enter_context(open_display(sys.stdout)) if shown else None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_publish, sensors, meters, 1 / args.rate)
+            if display is not None:
+                nursery.start_soon(_show, display, meters, setup, args.seconds)
+            elif args.json_lines:
+                nursery.start_soon(_print_samples, meters)
 
 
 async def _publish(sensors: Sequence[Sensor], meters: Sequence[Meter], interval_s: float) -> None:
@@ -146,23 +153,20 @@ async def _publish(sensors: Sequence[Sensor], meters: Sequence[Meter], interval_
         await trio.sleep_until(due)
 
 
-async def _show(meters: Sequence[Meter], setup: Setup, seconds: float | None) -> None:
+async def _show(display: LiveTable, meters: Sequence[Meter], setup: Setup, seconds: float | None) -> None:
     """The live table."""
     import trio
 
-    from .display import open_display
-
     title = f"trio-livekit demo: this machine's telemetry through {setup.url}"
     started = trio.current_time()
-    with open_display(sys.stdout) as display:
-        while True:
-            for meter in meters:
-                meter.tick()
-            elapsed = trio.current_time() - started
-            until = f"of {seconds:g} s" if seconds else "s, Ctrl-C ends"
-            frames = sum(meter.frames for meter in meters)
-            display.show(meters, title, f"{elapsed:.0f} {until} | {frames} frames | latency since the start")
-            await trio.sleep(display.interval_s)
+    while True:
+        for meter in meters:
+            meter.tick()
+        elapsed = trio.current_time() - started
+        until = f"of {seconds:g} s" if seconds else "s, Ctrl-C ends"
+        frames = sum(meter.frames for meter in meters)
+        display.show(meters, title, f"{elapsed:.0f} {until} | {frames} frames | latency since the start")
+        await trio.sleep(display.interval_s)
 
 
 async def _print_samples(meters: Sequence[Meter]) -> None:

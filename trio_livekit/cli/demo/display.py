@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-__all__ = ["LiveTable", "open_display", "table_lines"]
+__all__ = [
+    "GAP",
+    "HEADINGS",
+    "WIDTHS",
+    "LiveTable",
+    "cells",
+    "layout",
+    "meter_sparkline",
+    "open_display",
+    "table_lines",
+]
 
 import os
 import shutil
@@ -16,9 +26,9 @@ if TYPE_CHECKING:
 
     from .meters import Meter
 
-_HEADINGS = ("track", "frames/s", "bytes/s", "lost", "p50 ms", "p99 ms", "latest")
-_WIDTHS = (7, 8, 8, 5, 6, 6, 11)  # all but the first are aligned to the right
-_GAP = 2
+HEADINGS = ("track", "frames/s", "bytes/s", "lost", "p50 ms", "p99 ms", "latest")
+WIDTHS = (7, 8, 8, 5, 6, 6, 11)  # all but the first are aligned to the right
+GAP = 2
 _DETAILS_WIDTH = 40
 _WIDE = 116
 """From how many columns on there is place for details."""
@@ -50,9 +60,9 @@ def cells(meter: Meter) -> tuple[str, ...]:
 
 def layout(width: int) -> tuple[int, int]:
     """How wide the details and the sparkline are on a terminal of ``width`` columns; 0 where there is no place."""
-    left = width - sum(_WIDTHS) - _GAP * len(_WIDTHS)
+    left = width - sum(WIDTHS) - GAP * len(WIDTHS)
     details = _DETAILS_WIDTH if width >= _WIDE else 0
-    return details, max(0, left - (details + _GAP if details else 0))
+    return details, max(0, left - (details + GAP if details else 0))
 
 
 def meter_sparkline(meter: Meter, width: int, *, ascii_only: bool) -> str:
@@ -67,18 +77,18 @@ def table_lines(meters: Sequence[Meter], title: str, footer: str, *, width: int,
 
     def line(texts: Sequence[str], detail: str, bars: str) -> str:
         first, *rest = texts
-        columns = [f"{first:<{_WIDTHS[0]}}"]
-        columns += [f"{text:>{size}}" for text, size in zip(rest, _WIDTHS[1:], strict=True)]
+        columns = [f"{first:<{WIDTHS[0]}}"]
+        columns += [f"{text:>{size}}" for text, size in zip(rest, WIDTHS[1:], strict=True)]
         if details:
             columns.append(f"{detail[:details]:<{details}}")
-        return (" " * _GAP).join([*columns, bars]).rstrip()
+        return (" " * GAP).join([*columns, bars]).rstrip()
 
-    lines = [title[:width], line(_HEADINGS, "", "")]
+    lines = [title[:width], "", line(HEADINGS, "", "")]
     lines += [
         line(cells(meter), details_text(meter.latest), meter_sparkline(meter, spark, ascii_only=ascii_only))
         for meter in meters
     ]
-    return [*lines, footer[:width]]
+    return [*lines, "", footer[:width]]
 
 
 @contextmanager

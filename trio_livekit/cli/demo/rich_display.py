@@ -7,22 +7,22 @@ __all__ = ["rich_display"]
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from .display import cells, layout, meter_sparkline
+from .display import GAP, HEADINGS, WIDTHS, cells, layout, meter_sparkline
 from .wording import details_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rich.console import JustifyMethod
+
     from .meters import Meter
 
 _STYLES = ("bold cyan", "", "", "", "green", "green", "bold")
-_HEADINGS = ("track", "frames/s", "bytes/s", "lost", "p50 ms", "p99 ms", "latest")
 
 
 class _RichTable:
@@ -34,9 +34,10 @@ class _RichTable:
 
     def show(self, meters: Sequence[Meter], title: str, footer: str) -> None:
         details, spark = layout(self._live.console.width)
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False, show_edge=False)
-        for heading, style in zip(_HEADINGS, _STYLES, strict=True):
-            table.add_column(heading, style=style, justify="left" if heading == "track" else "right", no_wrap=True)
+        table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+        for heading, width, style in zip(HEADINGS, WIDTHS, _STYLES, strict=True):
+            side: JustifyMethod = "left" if heading == "track" else "right"
+            table.add_column(heading, style=style, justify=side, width=width, no_wrap=True)
         if details:
             table.add_column("", style="dim", no_wrap=True, width=details)
         table.add_column("", style="cyan", no_wrap=True, width=spark)
@@ -48,7 +49,7 @@ class _RichTable:
             bars = Text(meter_sparkline(meter, spark, ascii_only=self._ascii_only))
             table.add_row(*texts, *extra, bars)
         head, foot = Text(title, style="bold", no_wrap=True), Text(footer, style="dim", no_wrap=True)
-        self._live.update(Group(head, table, foot), refresh=True)
+        self._live.update(Group(head, Text(), table, Text(), foot), refresh=True)
 
 
 @contextmanager

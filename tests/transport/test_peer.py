@@ -1,0 +1,424 @@
+"""Two peer connections with their drivers, on a network in memory and in virtual time."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import resource
+
+import pytest
+import trio
+import trio.testing
+
+from trio_livekit._sansio.channels import ChannelClosed
+from trio_livekit._sansio.ice.stun import BINDING, SUCCESS, XOR_MAPPED_ADDRESS, decode, encode
+from trio_livekit._sansio.peer import Disconnected, Failed, LocalCandidate, Reconnected
+from trio_livekit._sansio.sctp import Config as SctpConfig
+from trio_livekit._sansio.signal.messages import IceServer
+from trio_livekit._transport import interfaces
+from trio_livekit._transport.peer import PeerConfig, PeerConnection
+from trio_livekit.errors import TransportError
+from trio_livekit.testing.faults import blocked
+from trio_livekit.testing.network import MemoryEndpoint, Network
+from trio_livekit.testing.pair import LinkModel
+
+from ..support.cancel import cancel_everywhere
+from ..support.connections import Connection, introduce, running, two_connections
+from ..support.leaks import nothing_left_behind
+
+ALICE, BOB = "198.51.100.1", "198.51.100.2"
+
+
+class Binder:
+    """``Network.bind``, remembering the endpoints."""
+
+    def __init__(self, network: Network, **options) -> None:
+        self._bind = functools.partial(network.bind, **options)
+        self.endpoints: list[MemoryEndpoint] = []
+
+    def __call__(self, host: str) -> MemoryEndpoint:
+        endpoint = self._bind(host)
+        self.endpoints.append(endpoint)
+        return endpoint
+
+
+def configs(network: Network, **options) -> tuple[PeerConfig, PeerConfig]:
+    """Alice, who offers, and Bob."""
+    return (
+        PeerConfig(hosts=(ALICE,), bind=network.bind, **options),
+        PeerConfig(hosts=(BOB,), bind=network.bind, controlling=False, **options),
+    )
+
+
+async def open_channel(alice: Connection, bob: Connection, label: str = "data", **options) -> int:
+    channel_id = alice.peer.open_channel(label, **options)
+    await alice.opened(label)
+    await bob.opened(label)
+    return channel_id
+
+
+# --- connecting -------------------------------------------------------------------------------------------------------
+
+
+async def test_two_connect_and_talk(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    async with two_connections(*configs(network)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        alice.peer.send(channel_id, b"hello")
+        alice.peer.send(channel_id, b"text", text=True)
+        assert await bob.receive(2) == [b"hello", b"text"]
+        bob.peer.send_all(channel_id, [b"one", b"two"])
+        assert await alice.receive(2) == [b"one", b"two"]
+        assert alice.peer.buffered_amount(channel_id) == 0
+        alice.peer.close_channel(channel_id)
+        await bob.expect(ChannelClosed)
+
+
+async def test_candidates_may_trickle(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    first, second = configs(network)
+    async with running(first) as alice, running(second) as bob:
+        offer = "".join(line for line in alice.peer.create_offer().splitlines(True) if "candidate" not in line)
+        answer = "".join(line for line in bob.peer.accept_offer(offer).splitlines(True) if "candidate" not in line)
+        alice.peer.apply_answer(answer)
+        await trio.sleep(1)
+        assert not alice.events
+        bob.peer.add_remote_candidate("candidate:nonsense")
+        for line in (*alice.peer.local_candidates(), ""):
+            bob.peer.add_remote_candidate(line)
+        await alice.connected()
+        await bob.connected()
+
+
+@pytest.mark.parametrize("lossy", [LinkModel(loss=0.2, delay_s=0.02), LinkModel(duplicate=0.3, reorder=0.3)])
+async def test_reliable_data_over_a_bad_network(autojump_clock, lossy):
+    network = Network(seed=5, model=lossy)
+    async with two_connections(*configs(network)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        sent = [b"%d" % number * 300 for number in range(100)]
+        for message in sent:
+            alice.peer.send(channel_id, message)
+            await trio.sleep(0.01)
+        assert await bob.receive(len(sent)) == sent
+
+
+async def test_over_ipv6_loopback():
+    hosts = ("::1",)
+    async with two_connections(PeerConfig(hosts=hosts), PeerConfig(hosts=hosts, controlling=False)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        alice.peer.send(channel_id, bytes(100_000))
+        assert await bob.receive(1) == [bytes(100_000)]
+
+
+async def test_stun_servers_tell_the_public_address(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    home, office = network.nat("203.0.113.1"), network.nat("203.0.113.2")
+    server = network.bind("192.0.2.1", 3478)
+    servers = (IceServer(("stun:192.0.2.1", "stun:192.0.2.9:1000", "turn:192.0.2.1")), IceServer(("http://nonsense",)))
+    first = PeerConfig(hosts=("10.0.0.1",), bind=Binder(network, behind=home), ice_servers=servers[:1])
+    second = PeerConfig(
+        hosts=("10.0.0.1",), bind=Binder(network, behind=office), ice_servers=servers, controlling=False
+    )
+
+    async def answer_probes() -> None:
+        while True:
+            await server.wait_readable()
+            for data, source in server.receive_all(64):
+                request = decode(data)
+                if request.method == BINDING:
+                    mapped = [(XOR_MAPPED_ADDRESS, source)]
+                    server.send(encode(BINDING, SUCCESS, request.transaction_id, mapped), source)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer_probes)
+        async with two_connections(first, second) as (alice, bob):
+            lines = alice.peer.local_candidates()
+            assert [line.split()[4::3][:2] for line in lines] == [["10.0.0.1", "host"], ["203.0.113.1", "srflx"]]
+            await open_channel(alice, bob)
+        nursery.cancel_scope.cancel()
+
+
+# --- paths that fail --------------------------------------------------------------------------------------------------
+
+
+async def test_a_black_hole_of_ten_seconds_costs_ten_seconds(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    async with two_connections(*configs(network)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        await trio.sleep(3)
+        network.set_drop(blocked, ALICE, BOB)
+        for number in range(10):
+            alice.peer.send(channel_id, b"%d" % number)
+            await trio.sleep(1)
+        assert alice.count(Disconnected) == bob.count(Disconnected) == 1
+        network.set_drop(None, ALICE, BOB)
+        healed = trio.current_time()
+        assert await bob.receive(10) == [b"%d" % number for number in range(10)]
+        assert trio.current_time() - healed < 0.7
+        await trio.sleep(1)
+        assert alice.count(Reconnected) == bob.count(Reconnected) == 1
+        assert not alice.count(Failed)
+
+
+async def test_a_network_that_stays_away_fails_both(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    async with two_connections(*configs(network)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        network.set_drop(blocked, ALICE, BOB)
+        await alice.expect(Failed)
+        await bob.expect(Failed)
+        with pytest.raises(TransportError):
+            alice.peer.send(channel_id, b"too late")
+
+
+async def test_a_rebinding_nat_is_followed(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    home = network.nat("203.0.113.1")
+    first = PeerConfig(hosts=("10.0.0.1",), bind=Binder(network, behind=home))
+    second = PeerConfig(hosts=(BOB,), bind=network.bind, controlling=False)
+    async with two_connections(first, second) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        for _ in range(3):
+            home.rebind()
+            moved = trio.current_time()
+            alice.peer.send(channel_id, b"from the new address")
+            bob.peer.send(channel_id, b"to the new address")
+            count = len(bob.messages) + 1
+            await bob.receive(count)
+            await alice.receive(count)
+            assert trio.current_time() - moved < 3.5
+        assert not alice.count(Failed) + bob.count(Failed)
+
+
+async def test_jitter_does_not_make_goodput_collapse(autojump_clock):
+    """Packets overtake each other all the time on such a path; none is lost."""
+
+    async def seconds_for_a_megabyte(jitter_s: float) -> float:
+        network = Network(model=LinkModel(delay_s=0.05 - jitter_s / 2, jitter_s=jitter_s))
+        async with two_connections(*configs(network)) as (alice, bob):
+            channel_id = await open_channel(alice, bob)
+            began = trio.current_time()
+            for _ in range(64):
+                alice.peer.send(channel_id, bytes(16384))
+            await bob.receive(64)
+            return trio.current_time() - began
+
+    assert await seconds_for_a_megabyte(0.04) < 2 * await seconds_for_a_megabyte(0.0)
+
+
+async def test_an_address_that_changes_is_noticed(autojump_clock, monkeypatch):
+    network = Network(model=LinkModel(delay_s=0.02))
+    addresses = [ALICE]
+    monkeypatch.setattr(interfaces, "host_addresses", lambda **_: list(addresses))
+    binder = Binder(network)
+    second = PeerConfig(hosts=(BOB,), bind=network.bind, controlling=False)
+    async with two_connections(PeerConfig(bind=binder), second) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        network.set_drop(blocked, ALICE, BOB)
+        addresses[:] = ["198.51.100.77"]
+        alice.peer.send(channel_id, b"from the new address")
+        assert await bob.receive(1) == [b"from the new address"]
+        assert "198.51.100.77" in (await alice.expect(LocalCandidate)).line
+        with pytest.raises(trio.ClosedResourceError):
+            binder.endpoints[0].receive_all(1)
+        await alice.expect(Reconnected)
+
+
+# --- full sockets -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_full_socket_only_delays(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    binder = Binder(network)
+    first, second = PeerConfig(hosts=(ALICE,), bind=binder), configs(network)[1]
+    async with two_connections(first, second) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        sent = [b"%d" % number * 1000 for number in range(100)]
+        for round_ in range(3):
+            binder.endpoints[0].stall()
+            for message in sent:
+                alice.peer.send(channel_id, message)
+            await trio.sleep(1)
+            assert len(bob.messages) == round_ * len(sent)
+            binder.endpoints[0].stall(False)
+            assert (await bob.receive((round_ + 1) * len(sent)))[-len(sent) :] == sent
+        assert not alice.count(Disconnected)
+
+
+async def test_a_socket_that_stays_full_is_left_for_another(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    binder = Binder(network)
+    first, second = PeerConfig(hosts=(ALICE, "198.51.100.3"), bind=binder), configs(network)[1]
+    async with two_connections(first, second) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        binder.endpoints[0].stall()
+        alice.peer.send(channel_id, b"by the other way")
+        assert await bob.receive(1) == [b"by the other way"]
+        assert not alice.count(Failed)
+
+
+async def test_a_reader_that_does_not_consume_holds_the_writer_back(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    sctp = SctpConfig(receive_window=128 * 1024, manual_window=True)
+    async with two_connections(*configs(network, sctp=sctp)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        for _ in range(40):
+            alice.peer.send(channel_id, bytes(16384))
+        await trio.sleep(10)
+        assert len(bob.messages) <= 9
+        assert alice.peer.buffered_amount(channel_id) > 0
+        taken = 0
+        while taken < 40:
+            assert len(bob.messages) > taken, "the window did not open again"
+            bob.peer.consume((len(bob.messages) - taken) * 16384)
+            taken = len(bob.messages)
+            await trio.sleep(2)
+
+
+# --- the end ----------------------------------------------------------------------------------------------------------
+
+
+async def test_closing_ends_run_and_tells_the_peer(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    first, second = configs(network)
+    async with running(second) as bob:
+        async with nothing_left_behind():
+            async with running(first) as alice:
+                introduce(alice, bob)
+                channel_id = await open_channel(alice, bob)
+                alice.peer.close()
+                alice.peer.close()
+                with pytest.raises(TransportError):
+                    alice.peer.send(channel_id, b"too late")
+        await bob.expect(Failed)
+        assert not alice.count(Failed)
+
+
+async def test_nothing_is_reported_after_closing(autojump_clock):
+    """The sink closes in the middle of a batch of events."""
+    network = Network(model=LinkModel(delay_s=0.02))
+    first, second = configs(network)
+    async with running(second) as bob:
+        heard: list[object] = []
+
+        def close_at_once(event: object) -> None:
+            heard.append(event)
+            alice.close()
+
+        alice = PeerConnection(first, close_at_once)
+        await alice.gather()
+        async with trio.open_nursery() as nursery:
+            await nursery.start(alice.run)
+            alice.apply_answer(bob.peer.accept_offer(alice.create_offer()))
+            for label in ("one", "two", "three"):
+                alice.open_channel(label)
+        assert len(heard) == 1
+
+
+async def test_an_exception_of_the_sink_ends_run_and_closes_everything(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    binder = Binder(network)
+    first, second = PeerConfig(hosts=(ALICE,), bind=binder), configs(network)[1]
+
+    def complain(event: object) -> None:
+        raise LookupError(event)
+
+    async with running(second) as bob:
+        alice = PeerConnection(first, complain)
+        await alice.gather()
+        with pytest.RaisesGroup(LookupError, flatten_subgroups=True):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(alice.run)
+                alice.apply_answer(bob.peer.accept_offer(alice.create_offer()))
+        with pytest.raises(trio.ClosedResourceError):
+            binder.endpoints[0].receive_all(1)
+
+
+async def test_closing_before_run_ends_run(autojump_clock):
+    network = Network()
+    binder = Binder(network)
+    alice = PeerConnection(PeerConfig(hosts=(ALICE,), bind=binder), print)
+    await alice.gather()
+    alice.close()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(alice.run)
+    with pytest.raises(trio.ClosedResourceError):
+        binder.endpoints[0].receive_all(1)
+
+
+async def test_gathering_after_closing_opens_nothing():
+    alice = PeerConnection(PeerConfig(hosts=("127.0.0.1",)), print)
+    alice.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await alice.gather()
+
+
+@pytest.mark.parametrize("steps", range(12))
+async def test_closing_while_connecting(autojump_clock, steps):
+    """At any stage of it the other side finds out, and nothing is left."""
+    network = Network(model=LinkModel(delay_s=0.05))
+    first, second = configs(network)
+    async with nothing_left_behind():
+        async with running(first) as alice, running(second) as bob:
+            introduce(alice, bob)
+            await trio.sleep(0.03 * steps)
+            alice.peer.close()
+            await bob.expect(Failed)
+
+
+async def test_cancelling_anywhere_leaves_nothing_behind(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+
+    async def talk() -> None:
+        async with two_connections(*configs(network)) as (alice, bob):
+            channel_id = await open_channel(alice, bob)
+            alice.peer.send(channel_id, b"hello")
+            await bob.receive(1)
+
+    await cancel_everywhere(talk)
+
+
+async def test_cancelling_anywhere_leaves_no_socket_open():
+    hosts = ("127.0.0.1",)
+
+    async def talk() -> None:
+        async with two_connections(PeerConfig(hosts=hosts), PeerConfig(hosts=hosts, controlling=False)) as (a, b):
+            await open_channel(a, b)
+
+    await cancel_everywhere(talk, every=3)
+
+
+# --- running out of things --------------------------------------------------------------------------------------------
+
+
+async def test_running_out_of_files_while_gathering(no_leaks):
+    hosts = tuple(f"127.0.0.{last}" for last in range(1, 30))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    alice = PeerConnection(PeerConfig(hosts=hosts), print)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 10, hard))
+        with pytest.raises(OSError) as caught:
+            await alice.gather()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert caught.value.errno == errno.EMFILE
+    await alice.gather()  # and when there are files again, it works
+    assert len(alice.local_candidates()) == len(hosts)
+    alice.close()
+
+
+async def test_an_address_that_cannot_be_bound_is_left_out(no_leaks):
+    alice = PeerConnection(PeerConfig(hosts=("192.0.2.1", "127.0.0.1")), print)
+    await alice.gather()
+    assert [line.split()[4] for line in alice.local_candidates()] == ["127.0.0.1"]
+    alice.close()
+
+
+async def test_no_address_at_all_is_an_error(no_leaks):
+    alice = PeerConnection(PeerConfig(hosts=("192.0.2.1",)), print)
+    with pytest.raises(TransportError, match="no local address"):
+        await alice.gather()
+    alice.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import itertools
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from .support import leaks, livekit, peers
 
@@ -15,6 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+
+# The same examples in every run: a failure that comes and goes helps nobody. To look for new ones, ask for "explore".
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
 @pytest.fixture(scope="session")

@@ -136,6 +136,7 @@ class TcpEndpoint:
             if trio.lowlevel.in_trio_run():
                 trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
+            self._unsent.clear()
             self._drained.set()
 
     def _write(self) -> None:

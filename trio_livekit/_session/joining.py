@@ -6,20 +6,20 @@ none. The server may echo the whole token in a refusal: its words are shown only
 
 from __future__ import annotations
 
-__all__ = ["NoSuchEndpoint", "open_signal_websocket", "signal_base_url"]
+__all__ = ["NoSuchEndpoint", "SignalRequest", "signal_base_url"]
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-from .._transport.websocket import UpgradeRefused, WebsocketClosed, connect_websocket
+import trio
+
+from .._transport.websocket import UpgradeRefused, WebsocketClosed, connect_stream, upgrade
 from ..errors import ConnectError, ConnectErrorReason, LiveKitError
 
 if TYPE_CHECKING:
     import ssl
 
-    import trio
-
-    from .._transport.websocket import Websocket
+    from .._transport.websocket import ClientStream, Websocket
 
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
@@ -61,30 +61,58 @@ def _is_host(name: str) -> bool:
         return False
 
 
-async def open_signal_websocket(
-    nursery: trio.Nursery,
-    base_url: str,
-    path: str,
-    parameters: dict[str, str],
-    token: str,
-    *,
-    ssl_context: ssl.SSLContext | None = None,
-) -> Websocket:
-    """Open ``base_url/path?parameters``, authorised by a header so that no proxy log holds the token.
+class SignalRequest:
+    """A request for a signal websocket, which has a life of its own.
 
-    Raises ``ConnectError``, or ``NoSuchEndpoint`` where another path may be tried.
+    Once it is sent the server may let us in, whether or not anybody still waits for the answer. So the request is made
+    by a background task, and whoever gives up waiting for it can still see what comes of it before leaving.
     """
-    if not token.isascii() or not token.isprintable() or not token:
-        raise ConnectError(ConnectErrorReason.NOT_ALLOWED, "the token is empty or not a JWT")
-    url = f"{base_url}{path}?{urlencode(parameters, quote_via=quote)}"
-    try:
-        return await connect_websocket(
-            nursery, url, headers=[("Authorization", f"Bearer {token}")], ssl_context=ssl_context
-        )
-    except UpgradeRefused as refused:
-        raise _explain(refused, base_url) from None
-    except (OSError, WebsocketClosed) as exc:
-        raise ConnectError(ConnectErrorReason.UNREACHABLE, f"cannot reach {base_url}: {exc}") from exc
+
+    def __init__(self, base_url: str, path: str, parameters: dict[str, str], token: str) -> None:
+        if not token.isascii() or not token.isprintable() or not token:
+            raise ConnectError(ConnectErrorReason.NOT_ALLOWED, "the token is empty or not a JWT")
+        self._base_url = base_url
+        self._url = f"{base_url}{path}?{urlencode(parameters, quote_via=quote)}"
+        self._token = token
+        self._failure: Exception | None = None
+        self.websocket: Websocket | None = None
+        self.is_sent = False
+        self.done = trio.Event()
+
+    async def make(self, background: trio.Nursery, ssl_context: ssl.SSLContext | None) -> Websocket:
+        """Send the request and return what comes of it. The token goes into a header, so that no proxy logs it.
+
+        Raises ``ConnectError``, or ``NoSuchEndpoint`` where another path may be tried. Cancelled before anything is
+        sent, this leaves nothing; later it leaves the task in ``background``.
+        """
+        try:
+            stream = await connect_stream(self._url, ssl_context=ssl_context)
+        except OSError as exc:
+            raise self._unreachable(exc) from exc
+        self.is_sent = True
+        background.start_soon(self._upgrade, background, stream, name="signalling: upgrade")
+        await self.done.wait()
+        if self.websocket is None:
+            raise self._explanation()
+        return self.websocket
+
+    async def _upgrade(self, background: trio.Nursery, stream: ClientStream) -> None:
+        try:
+            self.websocket = await upgrade(
+                background, stream, self._url, headers=[("Authorization", f"Bearer {self._token}")]
+            )
+        except (UpgradeRefused, WebsocketClosed, OSError) as exc:
+            self._failure = exc
+        finally:
+            self.done.set()
+
+    def _explanation(self) -> Exception:
+        if isinstance(self._failure, UpgradeRefused):
+            return _explain(self._failure, self._base_url)
+        return self._unreachable(self._failure)
+
+    def _unreachable(self, exc: Exception | None) -> ConnectError:
+        return ConnectError(ConnectErrorReason.UNREACHABLE, f"cannot reach {self._base_url}: {exc}")
 
 
 def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:

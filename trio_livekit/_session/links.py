@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._sansio.channels import BufferedAmountLow, ChannelClosed, ChannelOpened, MessageReceived
+from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
 from .._sansio.peer import Failed
 from .._sansio.signal.messages import Answer, Offer, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
-from .labels import DATA_TRACK, DATA_TRACK_LOW_WATER_BYTES, LOSSY, RELIABLE
+from .labels import DATA_TRACK, LOSSY, RELIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +34,8 @@ _REQUIRED = frozenset((RELIABLE, LOSSY))
 class Links:
     """One peer connection that we offer, and on older servers a second one that the server offers.
 
-    ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step. ``on_writable()`` is called
-    when the data track channel has drained.
+    ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step. ``on_progress()`` is called
+    while it is asked for, whenever there may be room for more.
     """
 
     def __init__(
@@ -44,12 +44,12 @@ class Links:
         include_loopback: bool,
         on_message: Callable[[str, bytes], None],
         on_lost: Callable[[str], None],
-        on_writable: Callable[[], None],
+        on_progress: Callable[[], None],
     ) -> None:
         self._include_loopback = include_loopback
         self._on_message = on_message
         self._on_lost = on_lost
-        self._on_writable = on_writable
+        self._on_progress = on_progress
         self._nursery: trio.Nursery | None = None
         self._publisher = self._peer("publisher", controlling=True)
         self._subscriber: PeerConnection | None = None
@@ -85,7 +85,6 @@ class Links:
         self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
         for label in (LOSSY, DATA_TRACK):
             self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
-        self.watch_empty(False)
         self._replay(Target.PUBLISHER)
 
     async def on_offer(self, offer: Offer) -> Answer:
@@ -126,15 +125,18 @@ class Links:
             self._publisher.send_all(channel_id, messages)
 
     def buffered_amount(self, label: str) -> int:
-        """Bytes of a channel that have not left yet."""
+        """Bytes of a channel that the server has not acknowledged."""
         channel_id = self._channels.get(label)
         return 0 if channel_id is None else self._publisher.buffered_amount(channel_id)
 
-    def watch_empty(self, watch: bool) -> None:
-        """Call ``on_writable`` only when the data track channel is empty, not already when it has room again."""
-        channel_id = self._channels.get(DATA_TRACK)
-        if channel_id is not None:
-            self._publisher.set_low_water(channel_id, 0 if watch else DATA_TRACK_LOW_WATER_BYTES)
+    def unsent_amount(self, label: str) -> int:
+        """Bytes of a channel's messages of which nothing has been sent yet."""
+        channel_id = self._channels.get(label)
+        return 0 if channel_id is None else self._publisher.unsent_amount(channel_id)
+
+    def watch_progress(self, watch: bool) -> None:
+        """Call ``on_progress`` whenever there may be room for more, or do not."""
+        self._publisher.watch_progress(self._on_progress if watch else None)
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -186,8 +188,6 @@ class Links:
                 self._channels.pop(label, None)
             if label in _REQUIRED:
                 self._on_lost(f"the server closed the {label} channel")
-        elif isinstance(event, BufferedAmountLow):
-            self._on_writable()
         elif isinstance(event, Failed):
             self._on_lost(event.reason)
 

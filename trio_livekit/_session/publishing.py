@@ -199,7 +199,7 @@ class Publishing:
             raise PushError(PushErrorReason.QUEUE_FULL, text)
         now = trio.current_time()
         packets = publication.packetize(payload, now, user_timestamp)
-        if queue.passes(packets, self._links.buffered_amount(DATA_TRACK)):
+        if queue.passes(packets, self._links.unsent_amount(DATA_TRACK)):
             self._handed_bytes += len(packets[0])
             self._links.send(DATA_TRACK, packets)
         else:
@@ -225,12 +225,10 @@ class Publishing:
         self._watchers += 1
         try:
             while not self._closed and self._handed_bytes - self._links.buffered_amount(DATA_TRACK) < mark:
-                self._links.watch_empty(True)
+                self._links.watch_progress(True)
                 await self.wait_progress()
         finally:
             self._watchers -= 1
-            if not self._watchers:
-                self._links.watch_empty(False)
 
     async def wait_progress(self) -> None:
         """Wait until something has been sent, or has changed."""
@@ -262,8 +260,8 @@ class Publishing:
         self._core.on_own_tracks(tracks)
         self._pump()
 
-    def on_writable(self) -> None:
-        """The channel has drained."""
+    def on_progress(self) -> None:
+        """Something was acknowledged, or time has passed: the channel may take more."""
         self._send(trio.current_time())
 
     def on_links_lost(self) -> None:
@@ -301,10 +299,11 @@ class Publishing:
         """Hand the channel what it should have now."""
         if self._closed or self.is_offline:
             return
-        packets = self._queue.packets_to_send(self._links.buffered_amount(DATA_TRACK), now)
+        packets = self._queue.packets_to_send(self._links.unsent_amount(DATA_TRACK), now)
         if packets:
             self._handed_bytes += sum(map(len, packets))
             self._links.send(DATA_TRACK, packets)
+        self._links.watch_progress(self._watchers > 0 or self._queue.is_blocked)
         self._notify()
         self._reschedule()
 

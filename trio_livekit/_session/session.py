@@ -26,7 +26,7 @@ from .._transport.websocket import WebsocketClosed
 from .._version import __version__
 from .._wire.signal import encode_join_request
 from ..errors import ConnectError, ConnectErrorReason, DecodeError, LiveKitError, RoomDisconnected, TransportError
-from .joining import NoSuchEndpoint, open_signal_websocket, signal_base_url
+from .joining import NoSuchEndpoint, SignalRequest, signal_base_url
 from .labels import DATA_TRACK
 from .links import Links
 from .nursery import lasting_nursery
@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 _FIRST_MESSAGE_TIMEOUT_S = 5.0
 
 _LAST_WORD_S = 0.5
-"""How long after the peer connection the server's reason for it may come."""
+"""How long an answer of the server's is waited for when all that remains is to leave."""
 
 _CLIENT_INFO = m.ClientInfo(
     sdk=9,  # PYTHON: servers negotiate SCTP without checksums with SDKs they know
@@ -115,6 +115,7 @@ class Session:
         self._token = token
         self._options = options
         self._listener = listener
+        self._request: SignalRequest | None = None
         self._signalling: Signalling | None = None
         self._joined = self._leaving = self._links_lost = False
         self._end: LiveKitError | None = None
@@ -124,7 +125,7 @@ class Session:
             include_loopback=_is_this_machine(base_url),
             on_message=self._on_message,
             on_lost=self._on_links_lost,
-            on_writable=self._on_writable,
+            on_progress=self._on_progress,
         )
         self.publishing = Publishing(self._send_request, self._links, self._reschedule)
         self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule)
@@ -162,9 +163,20 @@ class Session:
         self._leaving = True
         self.publishing.close()
         self.subscribing.close(self._end)
+        if self._signalling is None:
+            await self._await_admission()
         if self._signalling is not None:
             await self._signalling.leave()
         self._links.close()
+
+    async def _await_admission(self) -> None:
+        """The server may be letting us in while we give up: then it has to be told, or others would see us there."""
+        request = self._request
+        if request is not None and request.is_sent:
+            with trio.move_on_after(_LAST_WORD_S, shield=True):
+                await request.done.wait()
+            if request.websocket is not None:
+                self._signalling = Signalling(request.websocket, self._on_response)
 
     async def _open_signalling(self, offer: m.Offer) -> m.Join:
         """Connect with one peer connection where the server can, with two where it cannot, and read its first word."""
@@ -184,9 +196,8 @@ class Session:
         return await self._receive_join()
 
     async def _connect_signalling(self, path: str, parameters: dict[str, str]) -> None:
-        websocket = await open_signal_websocket(
-            self._background, self._base_url, path, parameters, self._token, ssl_context=self._options.ssl_context
-        )
+        self._request = SignalRequest(self._base_url, path, parameters, self._token)
+        websocket = await self._request.make(self._background, self._options.ssl_context)
         self._signalling = Signalling(websocket, self._on_response)
 
     async def _receive_join(self) -> m.Join:
@@ -278,8 +289,8 @@ class Session:
         if label == DATA_TRACK:
             self.subscribing.on_packet(data)
 
-    def _on_writable(self) -> None:
-        self.publishing.on_writable()
+    def _on_progress(self) -> None:
+        self.publishing.on_progress()
 
     def _on_links_lost(self, reason: str) -> None:
         if not self._links_lost:

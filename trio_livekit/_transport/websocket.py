@@ -6,7 +6,15 @@ upgrade. Messages are whole and binary; compression is never offered.
 
 from __future__ import annotations
 
-__all__ = ["UpgradeRefused", "Websocket", "WebsocketClosed", "accept_websocket", "connect_websocket"]
+__all__ = [
+    "UpgradeRefused",
+    "Websocket",
+    "WebsocketClosed",
+    "accept_websocket",
+    "connect_stream",
+    "connect_websocket",
+    "upgrade",
+]
 
 import logging
 import ssl
@@ -21,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from trio_websocket import WebSocketConnection
+
+    ClientStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 logger = logging.getLogger(__name__)
 
@@ -167,16 +177,30 @@ async def connect_websocket(
     first, and ``OSError`` (also for TLS) when it cannot be reached. The caller bounds the time; a cancelled call leaves
     nothing behind.
     """
+    stream = await connect_stream(url, ssl_context=ssl_context)
+    return await upgrade(nursery, stream, url, headers=headers)
+
+
+async def connect_stream(url: str, *, ssl_context: ssl.SSLContext | None = None) -> ClientStream:
+    """The first half of ``connect_websocket``: a TCP connection, with TLS where ``url`` says so. Raises ``OSError``."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "wss"
+    context = (ssl_context or ssl.create_default_context()) if secure else None
+    return await _connect_stream(parts.hostname or "", parts.port or (443 if secure else 80), context)
+
+
+async def upgrade(
+    nursery: trio.Nursery, stream: ClientStream, url: str, *, headers: Sequence[tuple[str, str]] = ()
+) -> Websocket:
+    """The second half: from the first byte sent, the server may act on the request, also if this is cancelled.
+
+    Raises ``UpgradeRefused`` or ``WebsocketClosed``. ``stream`` is closed unless this returns.
+    """
     from trio_websocket import wrap_client_stream
 
     parts = urlsplit(url)
-    secure = parts.scheme == "wss"
-    host = parts.hostname or ""
-    port = parts.port or (443 if secure else 80)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    context = (ssl_context or ssl.create_default_context()) if secure else None
-    stream = await _connect_stream(host, port, context)
-    reader = _Reader(nursery, f"websocket to {host}:{port}")
+    reader = _Reader(nursery, f"websocket to {parts.netloc.rpartition('@')[2]}")
     connection: WebSocketConnection | None = None
     try:
         with reader.while_running(trio.CancelScope()):

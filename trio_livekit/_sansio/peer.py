@@ -184,6 +184,10 @@ class Peer:
         """Bytes of a channel that the peer has not acknowledged, and that were not given up."""
         return 0 if self._channels is None else self._channels.buffered_amount(channel_id)
 
+    def unsent_amount(self, channel_id: int) -> int:
+        """Bytes of a channel's messages of which nothing has been sent yet."""
+        return 0 if self._channels is None else self._channels.unsent_amount(channel_id)
+
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the channel's buffered amount falls to ``size``."""
         if self._channels is not None:

@@ -81,6 +81,7 @@ class PeerConnection:
         self._relays = Relays(config, self, turn_servers(config.ice_servers), relay_only=config.relay_only)
         self._is_up = False
         self._sent_at = -math.inf
+        self._watcher: Callable[[], None] | None = None
         self._gathered = 0  # bytes given to the core since it was last asked what to send
         self._sleep = trio.CancelScope()
         self._closed = False
@@ -211,6 +212,14 @@ class PeerConnection:
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of a channel that the peer has not acknowledged, and that were not given up."""
         return self._core.buffered_amount(channel_id)
+
+    def unsent_amount(self, channel_id: int) -> int:
+        """Bytes of a channel's messages of which nothing has been sent yet: what is stuck here, not on the way."""
+        return self._core.unsent_amount(channel_id)
+
+    def watch_progress(self, watcher: Callable[[], None] | None) -> None:
+        """Call ``watcher`` whenever acknowledgements or time may have made room for more, until told otherwise."""
+        self._watcher = watcher
 
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Have ``BufferedAmountLow`` told when the channel's buffered amount falls to ``size``."""
@@ -407,6 +416,8 @@ class PeerConnection:
                 self._on_connected()
             self._sink(event)
         self._flush(trio.current_time())
+        if self._watcher is not None:
+            self._watcher()
 
     def _on_connected(self) -> None:
         self._is_up = True

@@ -118,6 +118,10 @@ class DataChannels:
         """Bytes of the channel that are neither acknowledged nor given up."""
         return self.association.buffered_amount(channel_id)
 
+    def unsent_amount(self, channel_id: int) -> int:
+        """Bytes of the channel's messages of which nothing has been sent yet."""
+        return self.association.unsent_amount(channel_id)
+
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the channel's buffered amount falls to `size` from above."""
         self.association.set_low_water(channel_id, size)

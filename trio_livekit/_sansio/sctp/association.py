@@ -129,6 +129,11 @@ class Association:
         stream = self._queue.streams.get(stream_id)
         return stream.buffered if stream is not None else 0
 
+    def unsent_amount(self, stream_id: int) -> int:
+        """Bytes of the stream's messages of which nothing has been sent yet: what is stuck here, not on the way."""
+        stream = self._queue.streams.get(stream_id)
+        return stream.unsent if stream is not None else 0
+
     @property
     def total_buffered(self) -> int:
         """The same over all streams."""

@@ -132,6 +132,11 @@ class SendQueue:
         """When the next burst is due, if that is all that something waits for."""
         return self._next_burst if self._paced and self._turns else None
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether something waits for the channel to drain, and not for the pace."""
+        return bool(self._turns) and not self._paced
+
     def take_freed(self) -> set[int]:
         """The tracks of which a frame has left the queue since the last call: those who wait for room may try again."""
         freed, self._freed = self._freed, set()

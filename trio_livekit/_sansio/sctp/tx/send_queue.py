@@ -51,13 +51,14 @@ class OutboundStream:
 
     __slots__ = (
         "buffered", "id", "low_water", "next_ssn", "paused", "queue", "scheduled",
-        "virtual_time", "weight",
+        "unsent", "virtual_time", "weight",
     )  # fmt: skip
 
     def __init__(self, stream_id: int) -> None:
         self.id = stream_id
         self.queue: deque[Message] = deque()
         self.buffered = 0  # bytes neither acknowledged nor given up
+        self.unsent = 0  # bytes of the messages in the queue, of which nothing was sent yet
         self.low_water = 0
         self.next_ssn = 0
         self.weight = DEFAULT_WEIGHT
@@ -91,6 +92,7 @@ class SendQueue:
         stream = message.stream
         stream.queue.append(message)
         stream.buffered += message.size
+        stream.unsent += message.size
         if not stream.scheduled and not stream.paused:
             self._schedule(stream)
 
@@ -103,6 +105,7 @@ class SendQueue:
             self._alone = None
             if not self._due and not alone.paused and alone.queue:
                 self._current = message = alone.queue.popleft()
+                alone.unsent -= message.size
                 self._clock = alone.virtual_time = alone.virtual_time + (message.size + MESSAGE_OVERHEAD) / alone.weight
                 return message
             self._schedule(alone)
@@ -130,6 +133,7 @@ class SendQueue:
                 continue
             self._clock = stream.virtual_time = at
             self._current = message = stream.queue.popleft()
+            stream.unsent -= message.size
             return message
         return None
 

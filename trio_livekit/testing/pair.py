@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trio_livekit._sansio.types import RandomBytes
+    from .._sansio.types import RandomBytes
 
 SAME_INSTANT_LIMIT = 10_000
 """Steps without time moving after which a core is taken to be spinning: a bug, reported as one."""

@@ -14,7 +14,7 @@ __all__ = [
     "MessageReceived",
 ]
 
-from trio_livekit._sansio.channels.events import (
+from .events import (
     AssociationLost,
     AssociationUp,
     BufferedAmountLow,
@@ -23,4 +23,4 @@ from trio_livekit._sansio.channels.events import (
     Event,
     MessageReceived,
 )
-from trio_livekit._sansio.channels.table import ChannelConfig, DataChannels
+from .table import ChannelConfig, DataChannels

@@ -8,7 +8,7 @@ import enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.channels.dcep import Open
+    from .dcep import Open
 
 
 class ChannelState(enum.Enum):

@@ -22,7 +22,7 @@ __all__ = ["ACK", "MESSAGE_ACK", "MESSAGE_OPEN", "Open", "decode_open", "encode_
 import struct
 from dataclasses import dataclass
 
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
 
 MESSAGE_ACK = 2
 MESSAGE_OPEN = 3

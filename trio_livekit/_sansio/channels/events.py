@@ -15,7 +15,7 @@ __all__ = [
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trio_livekit._sansio.sctp.events import AssociationLost, AssociationUp
+from ..sctp.events import AssociationLost, AssociationUp
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,16 +14,16 @@ __all__ = ["ChannelConfig", "DataChannels"]
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.channels.channel import Channel, ChannelState
-from trio_livekit._sansio.channels.dcep import ACK, MESSAGE_ACK, MESSAGE_OPEN, Open, decode_open, encode_open
-from trio_livekit._sansio.channels.events import BufferedAmountLow, ChannelClosed, ChannelOpened, Event, MessageReceived
-from trio_livekit._sansio.dtls.roles import Role
-from trio_livekit._sansio.sctp import events as sctp
-from trio_livekit.errors import DecodeError, TransportError
+from ...errors import DecodeError, TransportError
+from ..dtls.roles import Role
+from ..sctp import events as sctp
+from .channel import Channel, ChannelState
+from .dcep import ACK, MESSAGE_ACK, MESSAGE_OPEN, Open, decode_open, encode_open
+from .events import BufferedAmountLow, ChannelClosed, ChannelOpened, Event, MessageReceived
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.association import Association
-    from trio_livekit._sansio.sctp.statistics import Statistics
+    from ..sctp.association import Association
+    from ..sctp.statistics import Statistics
 
 PPID_DCEP, PPID_TEXT, PPID_BINARY, PPID_EMPTY_TEXT, PPID_EMPTY_BINARY = 50, 51, 53, 56, 57
 TEXT_PPIDS = frozenset({PPID_TEXT, PPID_EMPTY_TEXT})

@@ -113,6 +113,7 @@ class Checker:
         """The selected pair may be dead: find out which of the others are alive."""
         session = self._session
         self.recheck_at = now + session.config.recheck_interval_s
+        self.transactions.renominates = True
         for pair in session.current.checklist:
             if pair is session.selection.pair:
                 continue

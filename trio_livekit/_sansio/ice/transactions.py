@@ -31,7 +31,17 @@ class Transaction(NamedTuple):
 
 
 class Transactions:
-    __slots__ = ("_lifetime_s", "_open", "_random_bytes", "_role", "last_nominated", "pacer", "sent")
+    __slots__ = (
+        "_lifetime_s",
+        "_nominations",
+        "_open",
+        "_random_bytes",
+        "_role",
+        "last_nominated",
+        "pacer",
+        "renominates",
+        "sent",
+    )
 
     def __init__(self, role: Role, random_bytes: RandomBytes, config: Config) -> None:
         self._role = role
@@ -40,6 +50,8 @@ class Transactions:
         self._open: dict[bytes, Transaction] = {}  # oldest first
         self.pacer = Pacer(config)
         self.last_nominated: Pair | None = None
+        self.renominates = False  # a path failed: nominations are numbered, so that the peer takes a lesser pair, too
+        self._nominations = 0
         self.sent = 0
 
     def begin(self, pair: Pair, generation: Generation, now: float, *, nominate: bool) -> bytes | None:
@@ -54,6 +66,9 @@ class Transactions:
         ]
         if nominate:
             attributes.append((stun.USE_CANDIDATE, None))
+            if self.renominates:
+                self._nominations += 1
+                attributes.append((stun.NOMINATION, self._nominations))
         data = stun.encode(stun.BINDING, stun.REQUEST, transaction_id, attributes, key=generation.remote_key)
         if not generation.budget.spend(pair.path.remote, len(data)):
             return None

@@ -15,9 +15,9 @@ __all__ = [
     "StreamsReset",
 ]
 
-from trio_livekit._sansio.sctp.association import Association
-from trio_livekit._sansio.sctp.config import Config
-from trio_livekit._sansio.sctp.events import (
+from .association import Association
+from .config import Config
+from .events import (
     AssociationLost,
     AssociationRestarted,
     AssociationUp,
@@ -26,4 +26,4 @@ from trio_livekit._sansio.sctp.events import (
     MessageReceived,
     StreamsReset,
 )
-from trio_livekit._sansio.sctp.statistics import Statistics
+from .statistics import Statistics

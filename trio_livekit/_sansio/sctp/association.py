@@ -12,26 +12,26 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp import chunks as c
-from trio_livekit._sansio.sctp.config import DEFAULT_CONFIG, Config
-from trio_livekit._sansio.sctp.errors import (
+from ...errors import DecodeError, TransportError
+from . import chunks as c
+from .config import DEFAULT_CONFIG, Config
+from .errors import (
     INVALID_STREAM,
     UNRECOGNIZED_CHUNK,
     USER_INITIATED,
     Violation,
 )
-from trio_livekit._sansio.sctp.established import Established
-from trio_livekit._sansio.sctp.events import AssociationLost, AssociationRestarted, AssociationUp, Event
-from trio_livekit._sansio.sctp.handshake import Accepted, Handshake, State
-from trio_livekit._sansio.sctp.packet import HEADER_SIZE, NO_CHECKSUM, checksum_is_valid, header_checksum, next_chunk
-from trio_livekit._sansio.sctp.parameters import encode_parameter
-from trio_livekit._sansio.sctp.shutdown import Phase, Shutdown
-from trio_livekit._sansio.sctp.statistics import Statistics, snapshot
-from trio_livekit._sansio.sctp.tx.send_queue import Message, SendQueue
-from trio_livekit.errors import DecodeError, TransportError
+from .established import Established
+from .events import AssociationLost, AssociationRestarted, AssociationUp, Event
+from .handshake import Accepted, Handshake, State
+from .packet import HEADER_SIZE, NO_CHECKSUM, checksum_is_valid, header_checksum, next_chunk
+from .parameters import encode_parameter
+from .shutdown import Phase, Shutdown
+from .statistics import Statistics, snapshot
+from .tx.send_queue import Message, SendQueue
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.types import RandomBytes
+    from ..types import RandomBytes
 
 _PREFIX = struct.Struct(">HHL")
 

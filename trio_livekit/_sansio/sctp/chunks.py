@@ -52,8 +52,8 @@ import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from trio_livekit._sansio.sctp.parameters import Parameter, encode_parameter, split_parameters
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
+from .parameters import Parameter, encode_parameter, split_parameters
 
 DATA = 0
 INIT = 1

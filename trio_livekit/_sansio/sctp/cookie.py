@@ -7,7 +7,7 @@ __all__ = ["CookieJar"]
 import hmac
 import struct
 
-from trio_livekit._sansio.sctp.negotiation import PeerInfo
+from .negotiation import PeerInfo
 
 
 class CookieJar:

@@ -6,17 +6,17 @@ __all__ = ["Established"]
 
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp.heartbeat import Heartbeat
-from trio_livekit._sansio.sctp.packet import HEADER_SIZE, PacketSealer, bundle
-from trio_livekit._sansio.sctp.reset import StreamResets
-from trio_livekit._sansio.sctp.rx.receiver import Receiver
-from trio_livekit._sansio.sctp.tx.sender import Sender
+from .heartbeat import Heartbeat
+from .packet import HEADER_SIZE, PacketSealer, bundle
+from .reset import StreamResets
+from .rx.receiver import Receiver
+from .tx.sender import Sender
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.config import Config
-    from trio_livekit._sansio.sctp.events import Event
-    from trio_livekit._sansio.sctp.negotiation import PeerInfo
-    from trio_livekit._sansio.sctp.tx.send_queue import SendQueue
+    from .config import Config
+    from .events import Event
+    from .negotiation import PeerInfo
+    from .tx.send_queue import SendQueue
 
 SACK_SIZE = 16
 

@@ -12,16 +12,16 @@ __all__ = ["Accepted", "Handshake", "State"]
 import enum
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp.chunks import COOKIE_ECHO, INIT, INIT_ACK, decode_init, encode_chunk, encode_init
-from trio_livekit._sansio.sctp.cookie import CookieJar
-from trio_livekit._sansio.sctp.negotiation import PeerInfo, make_init, peer_info, unrecognized
-from trio_livekit._sansio.sctp.packet import PacketSealer
-from trio_livekit._sansio.sctp.parameters import STATE_COOKIE
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
+from .chunks import COOKIE_ECHO, INIT, INIT_ACK, decode_init, encode_chunk, encode_init
+from .cookie import CookieJar
+from .negotiation import PeerInfo, make_init, peer_info, unrecognized
+from .packet import PacketSealer
+from .parameters import STATE_COOKIE
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.config import Config
-    from trio_livekit._sansio.types import RandomBytes
+    from ..types import RandomBytes
+    from .config import Config
 
 INIT_ACKS_PER_SECOND = 50
 

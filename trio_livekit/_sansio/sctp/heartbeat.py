@@ -9,8 +9,8 @@ __all__ = ["Heartbeat"]
 
 import struct
 
-from trio_livekit._sansio.sctp.chunks import HEARTBEAT, encode_chunk
-from trio_livekit._sansio.sctp.parameters import HEARTBEAT_INFO, encode_parameter, split_parameters
+from .chunks import HEARTBEAT, encode_chunk
+from .parameters import HEARTBEAT_INFO, encode_parameter, split_parameters
 
 _INFO = struct.Struct(">Qd")
 

@@ -6,8 +6,9 @@ __all__ = ["PeerInfo", "make_init", "peer_info", "unrecognized"]
 
 from dataclasses import dataclass
 
-from trio_livekit._sansio.sctp.chunks import FORWARD_TSN, RECONFIG, Init
-from trio_livekit._sansio.sctp.parameters import (
+from ...errors import DecodeError
+from .chunks import FORWARD_TSN, RECONFIG, Init
+from .parameters import (
     FORWARD_TSN_SUPPORTED,
     STATE_COOKIE,
     SUPPORTED_EXTENSIONS,
@@ -16,7 +17,6 @@ from trio_livekit._sansio.sctp.parameters import (
     Parameter,
     encode_parameter,
 )
-from trio_livekit.errors import DecodeError
 
 MAX_STREAMS = 65535
 ERROR_DETECTION_BY_DTLS = bytes((0, 0, 0, 1))

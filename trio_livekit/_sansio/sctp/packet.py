@@ -18,8 +18,8 @@ __all__ = ["HEADER_SIZE", "NO_CHECKSUM", "PacketSealer", "bundle", "checksum_is_
 import struct
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp.crc32c import crc32c
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
+from .crc32c import crc32c
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -25,7 +25,7 @@ __all__ = [
 
 import struct
 
-from trio_livekit.errors import DecodeError
+from ...errors import DecodeError
 
 HEARTBEAT_INFO = 0x0001
 STATE_COOKIE = 0x0007

@@ -17,9 +17,10 @@ __all__ = ["StreamResets"]
 import struct
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp.chunks import RECONFIG, encode_chunk
-from trio_livekit._sansio.sctp.events import Event, StreamsReset
-from trio_livekit._sansio.sctp.parameters import (
+from ..serial import MASK32
+from .chunks import RECONFIG, encode_chunk
+from .events import Event, StreamsReset
+from .parameters import (
     ADD_INCOMING_STREAMS,
     ADD_OUTGOING_STREAMS,
     INCOMING_RESET,
@@ -29,11 +30,10 @@ from trio_livekit._sansio.sctp.parameters import (
     encode_parameter,
     split_parameters,
 )
-from trio_livekit._sansio.serial import MASK32
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.rx.receiver import Receiver
-    from trio_livekit._sansio.sctp.tx.sender import Sender
+    from .rx.receiver import Receiver
+    from .tx.sender import Sender
 
 NOTHING_TO_DO, PERFORMED, DENIED, WRONG_SSN, ALREADY_IN_PROGRESS, BAD_SEQUENCE, IN_PROGRESS = range(7)
 

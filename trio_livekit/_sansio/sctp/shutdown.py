@@ -6,7 +6,7 @@ __all__ = ["Shutdown"]
 
 import enum
 
-from trio_livekit._sansio.sctp.chunks import SHUTDOWN, SHUTDOWN_ACK, encode_chunk
+from .chunks import SHUTDOWN, SHUTDOWN_ACK, encode_chunk
 
 
 class Phase(enum.Enum):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.config import Config
-    from trio_livekit._sansio.sctp.established import Established
+    from .config import Config
+    from .established import Established
 
 
 @dataclass(frozen=True, slots=True)

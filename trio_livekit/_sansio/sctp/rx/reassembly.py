@@ -12,10 +12,10 @@ from __future__ import annotations
 
 __all__ = ["Reassembly"]
 
-from trio_livekit._sansio.sctp.chunks import FLAG_FIRST, FLAG_LAST, FLAG_UNORDERED
-from trio_livekit._sansio.sctp.errors import OUT_OF_RESOURCE, Violation
-from trio_livekit._sansio.sctp.events import Event, MessageReceived
-from trio_livekit._sansio.serial import MASK16, gte16
+from ...serial import MASK16, gte16
+from ..chunks import FLAG_FIRST, FLAG_LAST, FLAG_UNORDERED
+from ..errors import OUT_OF_RESOURCE, Violation
+from ..events import Event, MessageReceived
 
 _new_message = tuple.__new__  # three times as fast as MessageReceived(...)
 

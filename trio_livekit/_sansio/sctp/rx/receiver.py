@@ -7,20 +7,20 @@ __all__ = ["Receiver"]
 import struct
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp.chunks import (
+from ....errors import DecodeError
+from ..chunks import (
     DATA_HEADER_SIZE,
     FLAG_IMMEDIATE,
     ForwardTsn,
     encode_sack,
 )
-from trio_livekit._sansio.sctp.errors import NO_USER_DATA, Violation
-from trio_livekit._sansio.sctp.rx.reassembly import Reassembly
-from trio_livekit._sansio.sctp.rx.tracker import MAX_AHEAD, TsnTracker
-from trio_livekit.errors import DecodeError
+from ..errors import NO_USER_DATA, Violation
+from .reassembly import Reassembly
+from .tracker import MAX_AHEAD, TsnTracker
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.config import Config
-    from trio_livekit._sansio.sctp.events import Event
+    from ..config import Config
+    from ..events import Event
 
 _unpack_data = struct.Struct(">BBHLHHL").unpack_from
 

@@ -13,7 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.tx.rto import RtoEstimator
+    from .rto import RtoEstimator
 
 MIN_WINDOW_PACKETS = 4
 

@@ -12,10 +12,10 @@ __all__ = ["LossDetector"]
 from collections import deque
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp.tx.outstanding import IN_FLIGHT, SENDS, SENT_AT, STATE, TSN, Outstanding, Record
+from .outstanding import IN_FLIGHT, SENDS, SENT_AT, STATE, TSN, Outstanding, Record
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.tx.rto import RtoEstimator
+    from .rto import RtoEstimator
 
 MIN_REORDERING_S = 0.001
 MAX_REORDERING_S = 0.1

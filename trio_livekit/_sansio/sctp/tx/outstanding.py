@@ -31,10 +31,10 @@ from heapq import heappop, heappush
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from trio_livekit._sansio.sctp.chunks import ForwardTsn
+from ..chunks import ForwardTsn
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.tx.send_queue import Message, OutboundStream
+    from .send_queue import Message, OutboundStream
 
 Record = list[Any]
 

@@ -7,7 +7,7 @@ __all__ = ["Sender"]
 import struct
 from typing import TYPE_CHECKING
 
-from trio_livekit._sansio.sctp.chunks import (
+from ..chunks import (
     DATA_HEADER_SIZE,
     FLAG_FIRST,
     FLAG_LAST,
@@ -15,10 +15,10 @@ from trio_livekit._sansio.sctp.chunks import (
     Sack,
     encode_forward_tsn,
 )
-from trio_livekit._sansio.sctp.events import BufferedAmountLow, Event
-from trio_livekit._sansio.sctp.tx.congestion import CongestionController, make_controller
-from trio_livekit._sansio.sctp.tx.loss import LossDetector
-from trio_livekit._sansio.sctp.tx.outstanding import (
+from ..events import BufferedAmountLow, Event
+from .congestion import CongestionController, make_controller
+from .loss import LossDetector
+from .outstanding import (
     CHUNK,
     IN_FLIGHT,
     MESSAGE,
@@ -30,13 +30,13 @@ from trio_livekit._sansio.sctp.tx.outstanding import (
     Outstanding,
     Record,
 )
-from trio_livekit._sansio.sctp.tx.pacer import Pacer
-from trio_livekit._sansio.sctp.tx.rto import RtoEstimator
+from .pacer import Pacer
+from .rto import RtoEstimator
 
 if TYPE_CHECKING:
-    from trio_livekit._sansio.sctp.config import Config
-    from trio_livekit._sansio.sctp.tx.send_queue import Message, SendQueue
-from trio_livekit._sansio.sctp.tx.window_probe import WindowProbe
+    from ..config import Config
+    from .send_queue import Message, SendQueue
+from .window_probe import WindowProbe
 
 # type 0, flags and length as one word; TSN; stream id, sequence number and protocol id as one quad
 _pack_data_header = struct.Struct(">LLQ").pack

@@ -21,9 +21,11 @@ from ..errors import DecodeError, TransportError
 from .labels import DATA_TRACK, LOSSY, RELIABLE
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable
 
     from .._sansio.peer import PeerEvent
+    from .._sansio.signal.messages import IceServer
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +44,15 @@ class Links:
         self,
         *,
         include_loopback: bool,
+        ssl_context: ssl.SSLContext | None,
         on_message: Callable[[str, bytes], None],
         on_lost: Callable[[str], None],
         on_progress: Callable[[], None],
     ) -> None:
         self._include_loopback = include_loopback
+        self._ssl_context = ssl_context
+        self._ice_servers: tuple[IceServer, ...] = ()
+        self._relay_only = False
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_progress = on_progress
@@ -68,6 +74,11 @@ class Links:
         await self._publisher.gather()
         self._offer = Offer(self._publisher.create_offer(), id=1)
         return self._offer
+
+    def use_ice_servers(self, servers: tuple[IceServer, ...], *, relay_only: bool) -> None:
+        """The relays that the server has for us: for where nothing else works, or for everything."""
+        self._ice_servers, self._relay_only = servers, relay_only
+        self._publisher.use_ice_servers(servers, relay_only=relay_only)
 
     def expect_subscriber(self) -> None:
         """The server will offer a second peer connection, and it counts: nothing arrives before it is up."""
@@ -162,7 +173,12 @@ class Links:
 
     def _peer(self, which: str, *, controlling: bool) -> PeerConnection:
         config = PeerConfig(
-            controlling=controlling, include_loopback=self._include_loopback, name=f"{which} connection"
+            controlling=controlling,
+            include_loopback=self._include_loopback,
+            ice_servers=self._ice_servers,
+            relay_only=self._relay_only,
+            ssl_context=self._ssl_context,
+            name=f"{which} connection",
         )
         labels: dict[int, str] = {}
 

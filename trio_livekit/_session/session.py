@@ -123,6 +123,7 @@ class Session:
         self._sleep = trio.CancelScope()
         self._links = Links(
             include_loopback=_is_this_machine(base_url),
+            ssl_context=options.ssl_context,
             on_message=self._on_message,
             on_lost=self._on_links_lost,
             on_progress=self._on_progress,
@@ -306,6 +307,7 @@ class Session:
     def _on_join(self, join: m.Join) -> None:
         self.room = join.room
         self.server_version = join.server_version
+        self._links.use_ice_servers(join.ice_servers, relay_only=join.force_relay)
         self.roster = Roster(join.participant, join.other_participants)
         for info in self.roster:
             self._listener(Joined(info))

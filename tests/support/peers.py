@@ -98,13 +98,12 @@ async def open_peer(command: Sequence[str], log_path: Path) -> AsyncIterator[Pee
             await process.stdout.aclose()
 
 
-def build_pion() -> Path:
-    """Build the pion peer, unless this version of it is in the cache.
+def build_pion(source: Path = PEERS / "pion") -> Path:
+    """Build a Go program, unless this version of it is in the cache: the pion peer, or another that is made of pion.
 
     Raises:
         Unavailable: there is no Go, or its modules cannot be downloaded.
     """
-    source = PEERS / "pion"
     digest = hashlib.sha256()
     for path in sorted(source.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())

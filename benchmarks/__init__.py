@@ -1,0 +1,1 @@
+"""Benchmarks of trio_livekit beside its peers: ``python -m benchmarks``. See README.md."""

@@ -89,9 +89,10 @@ class Relay:
             outside = self._outside
             try:
                 await outside.wait_readable()
+                received = outside.receive_all(_BATCH)
             except trio.ClosedResourceError:
                 continue  # rebound: go on with the new socket
-            for data, source in outside.receive_all(_BATCH):
+            for data, source in received:
                 if source == self.target:
                     self._offer(self.down, data)
 

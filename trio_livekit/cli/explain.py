@@ -8,10 +8,8 @@ from ..errors import ConnectError, ConnectErrorReason, InternalError, LiveKitErr
 from .exits import CommandError
 
 _WHAT_TO_DO = {
-    ConnectErrorReason.NOT_ALLOWED: "is the token in time, for this server, and does it allow to join the room?",
-    ConnectErrorReason.UNREACHABLE: "is the server running, and is the URL right?",
-    ConnectErrorReason.INVALID_URL: "a URL looks like ws://localhost:7880 or wss://example.livekit.cloud",
-    ConnectErrorReason.TRANSPORT: "is UDP or TCP to the server's media ports blocked?",
+    ConnectErrorReason.UNREACHABLE: "is the server running?",
+    ConnectErrorReason.TRANSPORT: "are the server's media ports, UDP or TCP, blocked?",
 }
 
 

@@ -1,6 +1,7 @@
 r"""Bytes into frames and frames into bytes: how ``publish`` cuts its input and ``subscribe`` writes its output.
 
-A splitter is fed chunks of any size and gives back whole frames; ``finish`` gives what is left at the end.
+A splitter is fed chunks of any size and gives back whole frames; ``finish`` gives what is left at the end. Frames come
+one by one, so that those before an error are not lost with it.
 
     lines             a frame per line, without its newline. A frame cannot be empty, so an empty line is sent as "\n"
     blocks            a frame per N bytes; the last one is what is left
@@ -22,9 +23,12 @@ __all__ = [
 ]
 
 import struct
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from .exits import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAX_FRAME_BYTES = 2_046_000
 """A little less than 128 packets of 16000 bytes carry, whatever extensions they have."""
@@ -39,8 +43,8 @@ class FramingError(CommandError):
 class Splitter(Protocol):
     """Chunks in, frames out."""
 
-    def feed(self, chunk: bytes) -> list[bytes]:
-        """The frames that ``chunk`` completes. Raises ``FramingError``."""
+    def feed(self, chunk: bytes) -> Iterable[bytes]:
+        """The frames that ``chunk`` completes; take all of them. Raises ``FramingError``."""
 
     def finish(self) -> list[bytes]:
         """The last frame, if the input ended within one. Raises ``FramingError``."""
@@ -54,17 +58,15 @@ class LineSplitter:
         self._size = 0
         self._lines = 0
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The lines that ``chunk`` completes."""
         *complete, rest = chunk.split(b"\n")
-        frames = []
         for line in complete:
             self._pieces.append(line)
-            frames.append(self._take() or b"\n")
+            yield self._take() or b"\n"
         self._pieces.append(rest)
         self._size += len(rest)
         self._check(self._size)
-        return frames
 
     def finish(self) -> list[bytes]:
         """A last line without a newline."""
@@ -75,14 +77,14 @@ class LineSplitter:
         line = b"".join(self._pieces)
         self._pieces.clear()
         self._size = 0
-        self._lines += 1
         self._check(len(line))
+        self._lines += 1
         return line
 
     def _check(self, size: int) -> None:
         if size > MAX_FRAME_BYTES:
             raise FramingError(
-                f"line {self._lines} is longer than a frame can be ({MAX_FRAME_BYTES} bytes);"
+                f"line {self._lines + 1} is longer than a frame can be ({MAX_FRAME_BYTES} bytes);"
                 " is this binary? Then try --blocks or --length-prefixed"
             )
 
@@ -117,21 +119,19 @@ class PrefixSplitter:
         self._buffer = bytearray()
         self._frames = 0
 
-    def feed(self, chunk: bytes) -> list[bytes]:
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
         """The frames that ``chunk`` completes."""
         buffer = self._buffer
         buffer += chunk
-        frames = []
         offset = 0
         while len(buffer) - offset >= _LENGTH.size:
             end = offset + _LENGTH.size + self._length(offset)
             if end > len(buffer):
                 break
-            frames.append(bytes(buffer[offset + _LENGTH.size : end]))
-            offset = end
             self._frames += 1
+            yield bytes(buffer[offset + _LENGTH.size : end])
+            offset = end
         del buffer[:offset]
-        return frames
 
     def finish(self) -> list[bytes]:
         """Nothing: the input has to end with a frame."""

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_stdout()
         return BROKEN_PIPE
     except Exception as error:
-        if args.debug:
+        if getattr(args, "debug", False):
             raise
         from .explain import explain
 
@@ -74,7 +74,6 @@ def _parser() -> argparse.ArgumentParser:
         parents=[everywhere],
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    parser.set_defaults(debug=False)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in _COMMANDS:
         module = importlib.import_module(f".{name}", __package__)
@@ -103,8 +102,8 @@ def _flush_stdout() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
-    except ValueError:
-        pass  # closed
+    except (AttributeError, ValueError):
+        pass  # there is none, or it is closed
 
 
 def _forget_stdout() -> None:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .exits import CommandError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,6 +57,8 @@ def _write_all(fd: int, data: bytes) -> None:
 def open_input(path: str | None) -> Iterator[Input]:
     """A file, or standard input for ``None`` and ``-``. Raises ``OSError``."""
     if path in (None, "-"):
+        if sys.stdin is None:
+            raise CommandError("standard input is closed; name a file")
         yield Input(sys.stdin.fileno())
         return
     fd = os.open(path, os.O_RDONLY | _BINARY)
@@ -68,6 +72,8 @@ def open_input(path: str | None) -> Iterator[Input]:
 def open_output(path: str | None) -> Iterator[Output]:
     """A file, made or emptied, or standard output for ``None`` and ``-``. Raises ``OSError``."""
     if path in (None, "-"):
+        if sys.stdout is None:
+            raise CommandError("standard output is closed; name a file")
         yield Output(sys.stdout.fileno())
         return
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)

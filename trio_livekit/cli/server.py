@@ -7,9 +7,10 @@ __all__ = ["DESCRIPTION", "EPILOG", "SUMMARY", "add_arguments", "run"]
 import os
 import shlex
 import sys
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
-from .exits import OK, UsageError
+from .exits import OK, CommandError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +25,16 @@ Any LiveKit client can join. There is no media, and no cluster.
 EPILOG = """\
 Without a key of your own the server takes tokens that anybody can make: the development secret is published with the
 source. That is fine on 127.0.0.1, and nowhere else.
+"""
+
+_WELCOME = """\
+trio_livekit server at {url} (Ctrl-C ends it)
+
+in other terminals:
+  export LIVEKIT_URL={url} LIVEKIT_API_KEY={key} LIVEKIT_API_SECRET={secret}
+  trio-livekit subscribe greetings --room lab
+  echo hello | trio-livekit publish greetings --room lab --delay 1
+  trio-livekit token --room lab --identity robot     # for any other client
 """
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -63,16 +74,13 @@ async def _serve(host: str, port: int, credentials: tuple[str, str] | tuple[()],
     from ..server import serve
 
     with interrupt.scope:
-        async with serve(host, port, *credentials) as server:
+        async with AsyncExitStack() as stack:
+            try:
+                server = await stack.enter_async_context(serve(host, port, *credentials))
+            except OSError as error:
+                raise CommandError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from error
             # A secret of the user's own is not for the screen.
             secret = '"$LIVEKIT_API_SECRET"' if credentials else shlex.quote(server.api_secret)
-            key = shlex.quote(server.api_key)
-            print(f"trio_livekit server at {server.url} (Ctrl-C ends it)")
-            print()
-            print("in other terminals:")
-            print(f"  export LIVEKIT_URL={server.url} LIVEKIT_API_KEY={key} LIVEKIT_API_SECRET={secret}")
-            print("  trio-livekit subscribe greetings --room lab")
-            print("  echo hello | trio-livekit publish greetings --room lab --delay 1")
-            print("  trio-livekit token --room lab --identity robot     # a token for any other client", flush=True)
+            print(_WELCOME.format(url=server.url, key=shlex.quote(server.api_key), secret=secret), flush=True)
             await trio.sleep_forever()
     return OK

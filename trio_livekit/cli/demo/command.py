@@ -159,14 +159,21 @@ async def _show(display: LiveTable, meters: Sequence[Meter], setup: Setup, secon
 
     title = f"trio-livekit demo: this machine's telemetry through {setup.url}"
     started = trio.current_time()
-    while True:
+
+    def show() -> None:
         for meter in meters:
             meter.tick()
         elapsed = trio.current_time() - started
         until = f"of {seconds:g} s" if seconds else "s, Ctrl-C ends"
         frames = sum(meter.frames for meter in meters)
         display.show(meters, title, f"{elapsed:.0f} {until} | {frames} frames | latency since the start")
-        await trio.sleep(display.interval_s)
+
+    try:
+        while True:
+            show()
+            await trio.sleep(display.interval_s)
+    finally:
+        show()  # what stays on the screen is how it ended
 
 
 async def _print_samples(meters: Sequence[Meter]) -> None:

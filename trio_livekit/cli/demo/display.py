@@ -30,7 +30,7 @@ HEADINGS = ("track", "frames/s", "bytes/s", "lost", "p50 ms", "p99 ms", "latest"
 WIDTHS = (7, 8, 8, 5, 6, 6, 11)  # all but the first are aligned to the right
 GAP = 2
 _DETAILS_WIDTH = 40
-_WIDE = 116
+_WIDE = 118
 """From how many columns on there is place for details."""
 
 _LOG_INTERVAL_S = 2.0

@@ -1,0 +1,130 @@
+"""The front of the program: help, versions, usage, and errors in one line."""
+
+from __future__ import annotations
+
+import pytest
+
+from trio_livekit import __version__
+from trio_livekit.cli import main
+from trio_livekit.cli.explain import explain
+from trio_livekit.errors import (
+    ConnectError,
+    ConnectErrorReason,
+    InternalError,
+    PublishError,
+    PublishErrorReason,
+    RoomDisconnected,
+)
+from trio_livekit.tokens import verify_token
+
+KEY = ("--api-key", "key", "--api-secret", "secret")
+
+
+def exits(capsys, *arguments):
+    """The exit code of a command line, and what it printed."""
+    try:
+        code = main(arguments)
+    except SystemExit as exit_:
+        code = exit_.code
+    return code, *capsys.readouterr()
+
+
+def test_version(capsys):
+    assert exits(capsys, "--version") == (0, f"trio-livekit {__version__}\n", "")
+
+
+@pytest.mark.parametrize("command", ["demo", "server", "publish", "subscribe", "token"])
+def test_every_command_has_help(capsys, command):
+    code, output, errors = exits(capsys, command, "--help")
+    assert (code, errors) == (0, "")
+    assert f"usage: trio-livekit {command}" in output
+    assert command in exits(capsys, "--help")[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nonsense",),
+        ("demo", "--seconds", "0"),
+        ("demo", "--json", "--json-lines"),
+        ("publish",),
+        ("publish", "x"),
+        ("publish", "x", "--url", "ws://h", "--token", "t", "--lines", "--blocks", "5"),
+        ("publish", "x", "--url", "ws://h", "--token", "t", "--blocks", "3M"),
+        ("subscribe", "x", "--url", "ws://h"),
+        ("subscribe", "x", "--count", "0"),
+        ("server", "--port", "70000"),
+        ("server", "--api-key", "key"),
+        ("token", "--room", "lab", "--identity", "me"),
+        ("token", *KEY, "--room", "lab", "--identity", "me", "--grant", "fly=true"),
+        ("token", *KEY, "--room", "lab", "--identity", "me", "--grant", "canPublish=perhaps"),
+        ("token", *KEY, "--room", "lab", "--identity", "me", "--attribute", "=x"),
+    ],
+)
+def test_wrong_usage(capsys, arguments):
+    code, output, errors = exits(capsys, *arguments)
+    assert (code, output) == (2, "")
+    assert errors.startswith("usage: trio-livekit")
+    assert "error: " in errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("publish", "x", __file__, "--url", "ws://127.0.0.1:1", "--token", "t"), "cannot reach ws://127.0.0.1:1"),
+        (("publish", "x", __file__, "--url", "gopher://h", "--token", "t"), "scheme is 'gopher'"),
+        (("publish", "x", "/no/such/file", "--url", "ws://h", "--token", "t"), "/no/such/file: No such file"),
+        (("subscribe", "x", "-o", "/no/such/file", "--url", "ws://h", "--token", "t"), "/no/such/file: No such file"),
+        (("server", "--host", "203.0.113.1", "--port", "0", *KEY), "cannot listen at 203.0.113.1"),
+        (("token", *KEY, "--room", "", "--identity", "me"), "needs an API key"),
+    ],
+)
+def test_errors_are_one_line(capsys, arguments, complaint):
+    code, output, errors = exits(capsys, *arguments)
+    assert (code, output) == (1, "")
+    assert errors.startswith("trio-livekit: error: ")
+    assert errors.count("\n") == 1
+    assert complaint in errors
+
+
+def test_debug_shows_where(capsys):
+    with pytest.raises(ConnectError):
+        main(("publish", "x", __file__, "--debug", "--url", "gopher://h", "--token", "t"))
+    with pytest.raises(ConnectError):
+        main(("--debug", "publish", "x", __file__, "--url", "gopher://h", "--token", "t"))
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConnectError(ConnectErrorReason.UNREACHABLE, "no route"), "cannot join: no route (is the server running?)"),
+        (RoomDisconnected("gone", "the room\nwas closed"), "the room was closed"),
+        (PublishError(PublishErrorReason.DUPLICATE_NAME, "taken"), "taken"),
+        (ExceptionGroup("many", [ExceptionGroup("one", [OSError(28, "No space left")])]), "No space left"),
+        (InternalError("oops"), "internal error: oops (please report it, with what --debug shows)"),
+        (KeyError("x"), "internal error: KeyError: 'x' (--debug shows where)"),
+    ],
+)
+def test_errors_in_words(error, text):
+    assert explain(error) == text
+
+
+def test_token(capsys):
+    arguments = ("--room", "lab", "--identity", "me", "--name", "Me", "--ttl", "10m", "--attribute", "colour=red")
+    grants = ("canPublish=no", "can_publish_data=true", "canPublishSources=camera,microphone")
+    options = [option for grant in grants for option in ("--grant", grant)]
+    code, output, _ = exits(capsys, "token", *KEY, *arguments, *options)
+    assert code == 0
+    claims = verify_token(output.strip(), {"key": "secret"}.get)
+    assert (claims.identity, claims.name, claims.attributes) == ("me", "Me", {"colour": "red"})
+    assert claims.video.room == "lab"
+    assert (claims.video.can_publish, claims.video.can_publish_data) == (False, True)
+    assert claims.video.can_publish_sources == ("camera", "microphone")
+
+
+def test_the_key_of_a_token_can_come_from_the_environment(capsys, monkeypatch):
+    monkeypatch.setenv("LIVEKIT_API_KEY", "key")
+    monkeypatch.setenv("LIVEKIT_API_SECRET", "secret")
+    _, output, _ = exits(capsys, "token", "--room", "lab", "--identity", "me")
+    assert verify_token(output.strip(), {"key": "secret"}.get).api_key == "key"

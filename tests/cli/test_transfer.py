@@ -1,0 +1,139 @@
+"""``publish`` and ``subscribe`` as processes, through the embedded server and the real one."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import time
+
+import pytest
+
+from trio_livekit.cli import main
+from trio_livekit.cli.framing import encode_prefixed
+
+from . import program
+
+both_servers = pytest.mark.parametrize(
+    "server", ["embedded", pytest.param("real", marks=pytest.mark.livekit_server)], indirect=True
+)
+
+
+def transfer(server, room, publish, subscribe, data):
+    """Send ``data`` from one process to another; the exit code, output and standard error of both."""
+    who = ("--room", room, "--identity")
+    with program.started("subscribe", "track", *who, "reader", *subscribe, server=server) as reader:
+        arguments = ("publish", "track", *who, "writer", "--wait-for", "reader", "--linger", "0.2", *publish)
+        sent = program.run(*arguments, server=server, data=data)
+        return (sent.returncode, sent.stdout, sent.stderr.decode()), program.finish(reader)
+
+
+def run_here(server, arguments, capsys, monkeypatch):
+    """The same as a process would do, where none is needed."""
+    for name, value in server.environment().items():
+        monkeypatch.setenv(name, value)
+    return main(arguments), *capsys.readouterr()
+
+
+def check_received(received, expected, frames):
+    """Everything came, in order; or, since tracks are lossy, all that did not is counted and told by the exit code."""
+    code, output, errors = received
+    if code == 0:
+        assert output == expected
+        assert f"{frames} frames, " in errors
+        assert f"; 0 missing (of {frames})" in errors
+    else:
+        assert code == 3, errors
+        assert output != expected
+        assert f"; 0 missing (of {frames})" not in errors
+
+
+@both_servers
+def test_numbered_blocks(server):
+    data = random.Random(1).randbytes(1_000_001)
+    sent, received = transfer(
+        server,
+        "blocks",
+        ("--blocks", "15000", "--numbered", "--timestamps"),
+        ("--numbered", "--strict"),
+        data,
+    )
+    assert sent == (0, b"", "72 frames sent, 1000289 bytes accepted, 0 refused, 0 dropped\n")
+    check_received(received, data, 67)
+    assert "latency p50" in received[2]
+
+
+def test_lines_to_lines(embedded):
+    data = b"".join(b"line %d\n" % number for number in range(200)) + b"\n\nthe last one"
+    sent, received = transfer(embedded, "lines", ("--bandwidth", "20k"), ("--lines", "--idle", "10"), data)
+    assert sent == (0, b"", f"203 frames sent, {len(data) - 200} bytes accepted, 0 refused, 0 dropped\n")
+    assert received == (0, data + b"\n", f"203 frames, {len(data) - 200} bytes received; 0 lost, 0 displaced\n")
+
+
+def test_length_prefixed_frames_keep_their_borders(embedded):
+    frames = [random.Random(size).randbytes(size) for size in (1, 5, 15_000, 40_000, 2)]
+    data = b"".join(map(encode_prefixed, frames))
+    sent, received = transfer(embedded, "prefixed", ("--length-prefixed",), ("--length-prefixed", "--count", "5"), data)
+    assert sent[0] == 0
+    assert received[:2] == (0, data)
+
+
+def test_input_that_is_not_what_it_was_said_to_be(embedded, capsys, monkeypatch, tmp_path):
+    (tmp_path / "input").write_bytes(encode_prefixed(b"good") + bytes(4))
+    file = str(tmp_path / "input")
+    arguments = ("publish", "track", file, "--room", "broken", "--length-prefixed", "--delay", "0", "--linger", "0")
+    code, output, errors = run_here(embedded, arguments, capsys, monkeypatch)
+    assert (code, output) == (1, "")
+    report, error = errors.splitlines()
+    assert report == "1 frames sent, 4 bytes accepted, 0 refused, 0 dropped"
+    assert error.startswith("trio-livekit: error: frame 2 has the length 0")
+
+
+def test_nobody_publishes(embedded, capsys, monkeypatch, tmp_path):
+    arguments = ("subscribe", "track", "-o", str(tmp_path / "output"), "--room", "empty", "--wait", "0.1")
+    found = run_here(embedded, arguments, capsys, monkeypatch)
+    assert found == (1, "", "trio-livekit: error: nobody published a data track 'track' within 0.1 s\n")
+
+
+def test_a_token_of_another_server(embedded, capsys, monkeypatch):
+    other = program.Server(embedded.url, "devkey", "some other secret that is long enough")
+    code, output, errors = run_here(other, ("publish", "track", __file__, "--room", "lab"), capsys, monkeypatch)
+    assert (code, output) == (1, "")
+    assert errors.startswith("trio-livekit: error: cannot join: not allowed: ")
+    assert errors.count("\n") == 1
+
+
+def test_ctrl_c_ends_a_publisher_that_waits_for_input_and_the_subscriber_with_it(embedded):
+    room = ("--room", "endless")
+    with (
+        program.started("subscribe", "track", *room, server=embedded) as reader,
+        program.started("publish", "track", *room, server=embedded, stdin=subprocess.PIPE) as writer,
+    ):
+        writer.stdin.write(b"one\ntwo\n")
+        received = b""
+        while len(received) < len("onetwo"):
+            received += reader.stdout.read(10)
+        # The writer waits for more now, in a thread.
+        writer.send_signal(signal.SIGINT)
+        assert writer.wait(program.TIMEOUT_S) == 130
+        assert writer.stderr.read() == b"2 frames sent, 6 bytes accepted, 0 refused, 0 dropped\n"
+        assert received == b"onetwo"
+        assert program.finish(reader) == (0, b"", "2 frames, 6 bytes received; 0 lost, 0 displaced\n")
+
+
+def test_a_reader_that_goes_away(embedded):
+    """As ``trio-livekit subscribe | head`` does."""
+    room = ("--room", "pipe")
+    with (
+        program.started("subscribe", "track", *room, "--lines", server=embedded) as reader,
+        program.started("publish", "track", *room, server=embedded, stdin=subprocess.PIPE) as writer,
+    ):
+        writer.stdin.write(b"one\n")
+        assert reader.stdout.readline() == b"one\n"
+        reader.stdout.close()
+        deadline = time.monotonic() + program.TIMEOUT_S
+        while reader.poll() is None and time.monotonic() < deadline:
+            writer.stdin.write(b"more\n")
+            time.sleep(0.02)
+        assert reader.returncode == 141
+        assert b"Traceback" not in reader.stderr.read()

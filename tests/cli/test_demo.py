@@ -113,8 +113,7 @@ def test_plain_text_where_rich_is_not_installed():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a pseudo-terminal as Linux has it")
-@pytest.mark.parametrize("width", [80, 120])
-def test_a_live_table_on_a_terminal(width):
+def test_a_live_table_on_a_terminal():
     import fcntl
     import pty
     import struct
@@ -122,7 +121,7 @@ def test_a_live_table_on_a_terminal(width):
 
     pytest.importorskip("rich")
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, width, 0, 0))
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
     with program.started("demo", "--seconds", "0.8", stdout=theirs) as process:
         os.close(theirs)
         output = b""
@@ -138,4 +137,3 @@ def test_a_live_table_on_a_terminal(width):
     assert "frames/s" in text
     assert "▁" in text
     assert "…" not in text  # every column has place
-    assert ("cores" in text) == (width == 120 and os.path.exists("/proc/stat"))

@@ -117,3 +117,20 @@ def test_without_rich_the_table_is_drawn_over(monkeypatch):
     first, second = raw.getvalue().decode("ascii").split("\x1b[6A")
     assert first.count("\n") == 6  # the cursor is where it was
     assert second.startswith("\x1b[J")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_with_rich_every_column_has_place(monkeypatch, width):
+    pytest.importorskip("rich")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(width))
+    raw = io.BytesIO()
+    stream = Terminal(raw, encoding="utf-8", write_through=True)
+    with open_display(stream) as display:
+        display.show([meter("cpu"), meter("network", Reading(123_456_789, "B/s", "/proc/net/dev"))], "title", "footer")
+    text = raw.getvalue().decode()
+    assert "frames/s" in text
+    assert "123 MB/s" in text
+    assert "▁" in text or "█" in text
+    assert "…" not in text
+    assert ("81.5 GB of 100 GB" in text) == (width == 120)

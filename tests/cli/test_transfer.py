@@ -28,6 +28,21 @@ def transfer(server, room, publish, subscribe, data):
         return (sent.returncode, sent.stdout, sent.stderr.decode()), program.finish(reader)
 
 
+@pytest.fixture
+def transfer_here(embedded, capsys, monkeypatch, tmp_path):
+    """The same from a file, with the sending end in this process."""
+
+    def transfer(room, publish, subscribe, data):
+        file = tmp_path / "input"
+        file.write_bytes(data)
+        who = ("--room", room, "--identity")
+        with program.started("subscribe", "track", *who, "reader", *subscribe, server=embedded) as reader:
+            arguments = ("publish", "track", str(file), *who, "writer", "--wait-for", "reader", *publish)
+            return run_here(embedded, arguments, capsys, monkeypatch), program.finish(reader)
+
+    return transfer
+
+
 def run_here(server, arguments, capsys, monkeypatch):
     """The same as a process would do, where none is needed."""
     for name, value in server.environment().items():
@@ -63,17 +78,17 @@ def test_numbered_blocks(server):
     assert "latency p50" in received[2]
 
 
-def test_lines_to_lines(embedded):
+def test_lines_to_lines(transfer_here):
     data = b"".join(b"line %d\n" % number for number in range(200)) + b"\n\nthe last one"
-    sent, received = transfer(embedded, "lines", ("--bandwidth", "20k"), ("--lines", "--idle", "10"), data)
-    assert sent == (0, b"", f"203 frames sent, {len(data) - 200} bytes accepted, 0 refused, 0 dropped\n")
+    sent, received = transfer_here("lines", ("--bandwidth", "20k"), ("--lines", "--idle", "10"), data)
+    assert sent == (0, "", f"203 frames sent, {len(data) - 200} bytes accepted, 0 refused, 0 dropped\n")
     assert received == (0, data + b"\n", f"203 frames, {len(data) - 200} bytes received; 0 lost, 0 displaced\n")
 
 
-def test_length_prefixed_frames_keep_their_borders(embedded):
+def test_length_prefixed_frames_keep_their_borders(transfer_here):
     frames = [random.Random(size).randbytes(size) for size in (1, 5, 15_000, 40_000, 2)]
     data = b"".join(map(encode_prefixed, frames))
-    sent, received = transfer(embedded, "prefixed", ("--length-prefixed",), ("--length-prefixed", "--count", "5"), data)
+    sent, received = transfer_here("prefixed", ("--length-prefixed",), ("--length-prefixed", "--count", "5"), data)
     assert sent[0] == 0
     assert received[:2] == (0, data)
 

@@ -48,6 +48,12 @@ if TYPE_CHECKING:
 
 _APPLICATION_DATA = 23  # the DTLS record type
 
+_PATIENT_DTLS = DtlsConfig(max_timeout_s=1.0)
+"""Flights are repeated every second at least, not every 3.2: of a handshake at 50 % loss, each try is one in four."""
+
+_PATIENT_SCTP = SctpConfig(handshake_retries=40)
+"""The peer may be held up in its half of the DTLS handshake. It is ICE that says when there is no point in waiting."""
+
 _EARLY_DATAGRAMS = 8
 """DTLS datagrams kept until the descriptions are exchanged: the peer may be quicker than its answer."""
 
@@ -140,7 +146,7 @@ class Peer:
         """The descriptions are exchanged: who is DTLS client, and what the other side is like. Once only."""
         if self._dtls is not None:
             raise RuntimeError("the roles of this peer connection are settled already")
-        config = self._sctp_config or SctpConfig()
+        config = self._sctp_config or _PATIENT_SCTP
         self.ice.set_remote_parameters(remote.ufrag, remote.password, lite=remote.lite, now=now)
         association = Association(
             random_bytes=self._random_bytes, config=replace(config, max_message_size=remote.max_message_size)
@@ -151,7 +157,7 @@ class Peer:
             certificate=self._certificate,
             random_bytes=self._random_bytes,
             remote_fingerprints=remote.fingerprints,
-            config=self._dtls_config or DtlsConfig(),
+            config=self._dtls_config or _PATIENT_DTLS,
             key_log=self._key_log,
         )
         if self._had_path:
@@ -338,7 +344,7 @@ class Peer:
             match event:
                 case HandshakeCompleted():
                     self._secure = True
-                    self._channels.connect(now)
+                    self._channels.connect(now, round_trip_s=self.ice.statistics().rtt_s)
                 case ConnectionFailed():
                     self._fail(f"DTLS failed: {event.reason}")
                 case ConnectionClosed():

@@ -148,9 +148,9 @@ class DataChannels:
 
     # The common surface of a core
 
-    def connect(self, now: float) -> None:
+    def connect(self, now: float, *, round_trip_s: float | None = None) -> None:
         """Begin the association's handshake."""
-        self.association.connect(now)
+        self.association.connect(now, round_trip_s=round_trip_s)
 
     def receive_datagram(self, data: bytes, now: float) -> None:
         """Take one SCTP packet."""

@@ -36,6 +36,10 @@ class State(enum.Enum):
     ENDED = "ended"
 
 
+FASTEST_INTERVAL_S = 0.1
+"""Before the first repetition: a busy peer needs some time, however near it is."""
+
+
 class Accepted(enum.Enum):
     """What a COOKIE-ECHO meant (RFC 9260 section 5.2.4)."""
 
@@ -49,8 +53,8 @@ class Handshake:
     """Our tag and TSN, the state, timer T1, and the packets of the exchange."""
 
     __slots__ = (
-        "_config", "_cookie", "_echo_due", "_init_acks", "_jar", "_packets", "_random_bytes", "_retries", "initial_tsn",
-        "peer", "state", "t1_at", "tag",
+        "_config", "_cookie", "_echo_due", "_init_acks", "_interval_s", "_jar", "_packets", "_random_bytes", "_retries",
+        "initial_tsn", "peer", "state", "t1_at", "tag",
     )  # fmt: skip
 
     def __init__(self, config: Config, random_bytes: RandomBytes) -> None:
@@ -66,6 +70,7 @@ class Handshake:
         self._packets: list[bytes] = []
         self._init_acks = (0, 0)  # (second, answers in it)
         self._retries = 0
+        self._interval_s = config.rto_initial_s
         self.t1_at: float | None = None
 
     @property
@@ -73,8 +78,10 @@ class Handshake:
         """The peer never answered."""
         return self._retries > self._config.handshake_retries
 
-    def connect(self, now: float) -> None:
-        """Send an INIT."""
+    def connect(self, now: float, round_trip_s: float | None = None) -> None:
+        """Send an INIT; repeat it after three round trips, if it is known how long one takes."""
+        if round_trip_s is not None:
+            self._interval_s = min(max(3 * round_trip_s, FASTEST_INTERVAL_S), self._interval_s)
         self.state = State.COOKIE_WAIT
         self._send_init(now)
 
@@ -194,7 +201,7 @@ class Handshake:
 
     def _arm_t1(self, now: float) -> None:
         config = self._config
-        self.t1_at = now + min(config.rto_initial_s * 2**self._retries, config.handshake_interval_max_s)
+        self.t1_at = now + min(self._interval_s * 2**self._retries, config.handshake_interval_max_s)
 
     def _sealer(self, tag: int) -> PacketSealer:
         return PacketSealer(self._config.local_port, self._config.remote_port, tag)

@@ -95,6 +95,14 @@ def test_json_lines_until_ctrl_c():
     check(summary, SUMMARY)
 
 
+def test_a_reader_that_goes_away():
+    with program.started("demo", "--json-lines", "--rate", "1") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(program.TIMEOUT_S) == 141
+        assert process.stderr.read() == b""
+
+
 def test_plain_text_where_rich_is_not_installed():
     code = "import sys; sys.modules['rich'] = None; from trio_livekit.cli import main; sys.exit(main())"
     found = subprocess.run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["explain"]
+__all__ = ["explain", "the_one_cause"]
 
 from ..errors import ConnectError, ConnectErrorReason, InternalError, LiveKitError
 from .exits import CommandError
@@ -15,8 +15,7 @@ _WHAT_TO_DO = {
 
 def explain(error: BaseException) -> str:
     """One line that says what went wrong, and where possible what to do."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    error = the_one_cause(error)
     if isinstance(error, InternalError):
         return f"internal error: {_one_line(error)} (please report it, with what --debug shows)"
     if isinstance(error, ConnectError):
@@ -29,6 +28,13 @@ def explain(error: BaseException) -> str:
     if isinstance(error, ValueError):
         return _one_line(error)
     return f"internal error: {type(error).__name__}: {_one_line(error)} (--debug shows where)"
+
+
+def the_one_cause(error: BaseException) -> BaseException:
+    """What is in groups of one; anything else as it is."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _one_line(error: object) -> str:

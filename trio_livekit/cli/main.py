@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from .._version import __version__
 from .arguments import Formatter
 from .exits import BROKEN_PIPE, FAILURE, INTERRUPTED, USAGE, UsageError
+from .explain import explain, the_one_cause
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,14 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        _forget_stdout()
-        return BROKEN_PIPE
     except Exception as error:
+        if isinstance(the_one_cause(error), BrokenPipeError):
+            _forget_stdout()
+            return BROKEN_PIPE
         if getattr(args, "debug", False):
             raise
-        from .explain import explain
-
         _complain(explain(error))
         return FAILURE
     finally:

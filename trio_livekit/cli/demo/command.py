@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..arguments import positive_number
-from ..exits import OK
+from ..exits import OK, CommandError
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the demo."""
     from ..interrupt import run_interruptible
 
+    if sys.stdout is None:
+        raise CommandError("standard output is closed")
     return run_interruptible(lambda interrupt: _demo(args, interrupt))
 
 

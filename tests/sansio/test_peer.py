@@ -76,6 +76,18 @@ def test_everything_reliable_arrives_whatever_the_loss(loss, seed):
     assert messages(pair.b_events) == sent
 
 
+@pytest.mark.parametrize(("loss", "most_s"), [(0.2, 4), (0.5, 30)])
+def test_connecting_over_a_lossy_path(loss, most_s):
+    """Each layer repeats itself in good time, and none gives up while another is still trying."""
+    took = []
+    for seed in range(40):
+        pair = make_pair(LinkModel(loss=loss, delay_s=0.005), seed=seed)
+        began = pair.now
+        connect(pair, most_s)
+        took.append(pair.now - began)
+    assert sorted(took)[20] < most_s / 5
+
+
 @pytest.mark.parametrize(
     "link",
     [

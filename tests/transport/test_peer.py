@@ -118,7 +118,7 @@ async def test_stun_servers_tell_the_public_address(autojump_clock):
     servers = (IceServer(("stun:192.0.2.1", "stun:192.0.2.9:1000", "turn:192.0.2.1")), IceServer(("http://nonsense",)))
     first = PeerConfig(hosts=("10.0.0.1",), bind=Binder(network, behind=home), ice_servers=servers[:1])
     second = PeerConfig(
-        hosts=("10.0.0.1",), bind=Binder(network, behind=office), ice_servers=servers, controlling=False
+        hosts=("10.9.9.9",), bind=Binder(network, behind=office), ice_servers=servers, controlling=False
     )
 
     async def answer_probes() -> None:

@@ -14,6 +14,7 @@ import logging
 import math
 import platform
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -258,7 +259,7 @@ class Session:
         """The end of the room from outside comes out of the room's block from here."""
         await self._ended.wait()
         assert self._end is not None
-        raise self._end
+        raise copy(self._end)  # what we keep must not keep the frames of the application
 
     def _finish(self, reason: m.DisconnectReason, text: str) -> None:
         if self._end is not None or self._leaving:

@@ -1,0 +1,101 @@
+"""What a ``Room`` shows after what its session tells it, for what no server can be made to show on demand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import trio_livekit as lk
+from trio_livekit import events as ev
+from trio_livekit._sansio.signal import messages as m
+from trio_livekit._sansio.signal.roster import Changed, Joined, Left
+from trio_livekit._session.subscribing import RemoteTrack, TrackPublished, TrackReassigned, TrackUnpublished
+
+if TYPE_CHECKING:
+    from trio_livekit._session.session import SessionEvent
+
+ANN = m.ParticipantInfo("PA_1", "ann")
+ANN_AGAIN = m.ParticipantInfo("PA_2", "ann")
+
+
+class Bench:
+    """One ``Room`` and one listener."""
+
+    def __init__(self) -> None:
+        self.room = lk.Room()
+        self.events = lk.RoomEvents(100)
+        self.room._readers.add(self.events)
+
+    def tell(self, *told: SessionEvent) -> list[ev.RoomEvent]:
+        for event in told:
+            self.room._on_session_event(event)
+        mailbox = self.events._mailbox
+        return [mailbox.get_nowait() for _ in range(len(mailbox))]
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    return Bench()
+
+
+def track_of_ann(name: str) -> RemoteTrack:
+    return RemoteTrack(None, "ann", m.DataTrackInfo(1, f"DTR_{name}", name))  # type: ignore[arg-type]
+
+
+async def test_a_publisher_that_comes_back_brings_its_tracks(bench: Bench) -> None:
+    kept, ended = track_of_ann("kept"), track_of_ann("ended")
+    bench.tell(Joined(ANN), TrackPublished(kept), TrackPublished(ended))
+    before = bench.room.participants["ann"]
+    remote = before.data_tracks["kept"]
+
+    told = bench.tell(
+        Left(ANN, m.DisconnectReason.UNKNOWN_REASON),
+        Joined(ANN_AGAIN),
+        TrackReassigned(kept),
+        TrackUnpublished(ended),
+    )
+    after = bench.room.participants["ann"]
+    assert after is not before
+    assert list(after.data_tracks) == [remote]
+    assert list(before.data_tracks) == []
+    assert [type(event) for event in told] == [
+        ev.ParticipantDisconnected,
+        ev.ParticipantConnected,
+        ev.DataTrackUnpublished,
+    ]
+    with pytest.raises(lk.SubscribeError):
+        await before.data_tracks.wait_for("kept")
+
+
+async def test_who_leaves_does_not_go_on_speaking(bench: Bench) -> None:
+    bench.tell(Joined(ANN))
+    speaking = bench.tell(m.SpeakersChanged((m.Speaker("PA_1", 0.5, True), m.Speaker("PA_unknown", 1.0, True))))
+    assert speaking == [ev.ActiveSpeakersChanged((("ann", 0.5),))]
+    told = bench.tell(Left(ANN, m.DisconnectReason.CLIENT_INITIATED))
+    assert told[-1] == ev.ActiveSpeakersChanged(())
+    assert bench.room.active_speakers == ()
+
+
+async def test_connection_quality_is_told_when_it_changes(bench: Bench) -> None:
+    bench.tell(Joined(ANN))
+    ann = bench.room.participants["ann"]
+    assert ann.connection_quality is None
+    good = m.ConnectionQualityUpdate((("PA_1", m.ConnectionQuality.GOOD), ("PA_x", m.ConnectionQuality.LOST)))
+    assert bench.tell(good, good) == [ev.ConnectionQualityChanged(ann, lk.ConnectionQuality.GOOD)]
+    assert ann.connection_quality is lk.ConnectionQuality.GOOD
+
+
+async def test_a_room_update_may_change_metadata_and_counters_at_once(bench: Bench) -> None:
+    info = m.RoomInfo("RM_1", "room", metadata="new", num_participants=3)
+    assert bench.tell(m.RoomUpdate(info)) == [ev.RoomMetadataChanged("", "new"), ev.RoomInfoChanged(info)]
+    assert bench.tell(m.RoomUpdate(info)) == []
+
+
+async def test_a_participant_becomes_active_once(bench: Bench) -> None:
+    bench.tell(Joined(ANN))
+    ann = bench.room.participants["ann"]
+    assert not ann.is_active
+    active = m.ParticipantInfo("PA_1", "ann", state=m.ParticipantState.ACTIVE)
+    assert bench.tell(Changed(ANN, active), Changed(active, active)) == [ev.ParticipantActive(ann)]
+    assert ann.is_active

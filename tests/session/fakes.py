@@ -1,0 +1,71 @@
+"""Stand-ins for what is below the features of a session: links that remember, and a websocket with a script."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from trio_livekit._transport.websocket import WebsocketClosed
+from trio_livekit._wire.signal import decode_request, encode_response
+
+if TYPE_CHECKING:
+    from trio_livekit._sansio.signal import messages as m
+
+
+class FakeLinks:
+    """Takes messages, and holds as many bytes back as it is told."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+        self.buffered = 0  # not acknowledged; and of that
+        self.unsent = 0  # stuck here
+        self.watching = False
+
+    def send(self, _label: str, messages: list[bytes]) -> None:
+        self.sent += messages
+
+    def buffered_amount(self, _label: str) -> int:
+        return self.buffered
+
+    def unsent_amount(self, _label: str) -> int:
+        return self.unsent
+
+    def watch_progress(self, watch: bool) -> None:
+        self.watching = watch
+
+
+class FakeWebsocket:
+    """What the server says is put in with ``say``; what it is sent is in ``heard``."""
+
+    def __init__(self) -> None:
+        self.heard: list[m.Request] = []
+        self.closed = False
+        self.stuck = False
+        self._say, self._said = trio.open_memory_channel[bytes](1000)
+
+    def say(self, message: m.Response | bytes) -> None:
+        self._say.send_nowait(message if isinstance(message, bytes) else encode_response(message))
+
+    def hang_up(self) -> None:
+        self._say.close()
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._said.receive()
+        except trio.EndOfChannel:
+            raise WebsocketClosed(1006) from None
+
+    async def send(self, message: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.stuck:
+            await trio.sleep_forever()
+        if self.closed:
+            raise WebsocketClosed(1006)
+        request = decode_request(message)
+        assert request is not None
+        self.heard.append(request)
+
+    async def aclose(self) -> None:
+        self.closed = True
+        await trio.lowlevel.checkpoint()

@@ -1,0 +1,178 @@
+"""From URL and token to a signal connection, on servers with a script; and what is left of a join that is given up."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import trio_livekit as lk
+from tests.support.leaks import nothing_left_behind
+from trio_livekit._sansio.signal import messages as m
+from trio_livekit._session.joining import signal_base_url
+from trio_livekit._transport.websocket import Websocket, WebsocketClosed, accept_websocket
+from trio_livekit._wire.signal import decode_request, encode_response
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+
+@pytest.mark.parametrize(
+    ("url", "base"),
+    [
+        ("ws://host", "ws://host"),
+        ("wss://host/", "wss://host"),
+        ("http://host:7880", "ws://host:7880"),
+        ("HTTPS://Host", "wss://host"),
+        ("ws://host/prefix/", "ws://host/prefix"),
+        ("ws://[::1]:7880", "ws://[::1]:7880"),
+        ("ws://127.0.0.1:7880//", "ws://127.0.0.1:7880"),
+        ("ws://bücher.example", "ws://bücher.example"),
+    ],
+)
+def test_urls(url: str, base: str) -> None:
+    assert signal_base_url(url) == base
+
+
+@asynccontextmanager
+async def signal_server(
+    converse: Callable[[Websocket], Awaitable[None]], *, hold: trio.Event | None = None
+) -> AsyncIterator[tuple[str, trio.Event]]:
+    """A server that reads a request, waits for ``hold``, accepts, and then follows the script."""
+    requested = trio.Event()
+
+    async def handle(stream: trio.SocketStream) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await stream.receive_some()
+        requested.set()
+        if hold is not None:
+            await hold.wait()
+        async with trio.open_nursery() as nursery:
+            websocket = await accept_websocket(nursery, stream, head, name="scripted server")
+            try:
+                await converse(websocket)
+            except WebsocketClosed:
+                pass
+            finally:
+                await websocket.aclose()
+                nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, handle, 0, host="127.0.0.1"))
+        yield f"ws://127.0.0.1:{listener.socket.getsockname()[1]}", requested
+        nursery.cancel_scope.cancel()
+
+
+async def read_on(websocket: Websocket) -> None:
+    """Until the client closes."""
+    while True:
+        await websocket.receive()
+
+
+async def refusal(url: str) -> lk.ConnectError:
+    async with nothing_left_behind():
+        with pytest.raises(lk.ConnectError) as error:
+            async with lk.connect(url, "token"):
+                pytest.fail("connected")
+        await wait_all_tasks_blocked()
+    return error.value
+
+
+async def test_a_server_that_sends_us_away() -> None:
+    async def leave(websocket: Websocket) -> None:
+        await websocket.send(encode_response(m.Leave(m.DisconnectReason.JOIN_FAILURE)))
+        await read_on(websocket)
+
+    async with signal_server(leave) as (url, _):
+        error = await refusal(url)
+    assert error.reason is lk.ConnectErrorReason.REFUSED
+    assert error.disconnect_reason is lk.DisconnectReason.JOIN_FAILURE
+
+
+async def test_a_server_that_hangs_up_before_the_first_word() -> None:
+    async def hang_up(_websocket: Websocket) -> None:
+        pass
+
+    async with signal_server(hang_up) as (url, _):
+        error = await refusal(url)
+    assert error.reason is lk.ConnectErrorReason.SERVER_ERROR
+
+
+async def test_a_server_that_begins_with_something_else() -> None:
+    async def chat(websocket: Websocket) -> None:
+        await websocket.send(b"\xff\xff")  # nonsense is passed over
+        await websocket.send(encode_response(m.RefreshToken("x")))
+        await read_on(websocket)
+
+    async with signal_server(chat) as (url, _):
+        error = await refusal(url)
+    assert error.reason is lk.ConnectErrorReason.SERVER_ERROR
+    assert "RefreshToken" in str(error)
+
+
+async def test_a_server_whose_answer_makes_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_livekit._session.session._LAST_WORD_S", 0.01)
+
+    async def answer(websocket: Websocket) -> None:
+        join = m.Join(m.RoomInfo("RM_1", "room"), m.ParticipantInfo("PA_1", "me"))
+        await websocket.send(encode_response(join))
+        await websocket.send(encode_response(m.Answer("v=0\r\nnonsense", 1)))
+        await read_on(websocket)
+
+    async with signal_server(answer) as (url, _):
+        error = await refusal(url)
+    assert error.reason is lk.ConnectErrorReason.TRANSPORT
+
+
+async def test_a_join_given_up_while_the_server_lets_us_in_is_taken_back() -> None:
+    """The server has the request and accepts it after the caller is cancelled: it is told that we left."""
+    heard: list[m.Request | None] = []
+    accept, left = trio.Event(), trio.Event()
+
+    async def listen(websocket: Websocket) -> None:
+        try:
+            heard.append(decode_request(await websocket.receive()))
+        finally:
+            left.set()
+
+    async with signal_server(listen, hold=accept) as (url, requested), trio.open_nursery() as nursery:
+        scope = trio.CancelScope()
+
+        async def join() -> None:
+            with scope:
+                async with lk.connect(url, "token"):
+                    pytest.fail("connected")
+
+        nursery.start_soon(join)
+        await requested.wait()
+        scope.cancel()
+        await wait_all_tasks_blocked()
+        accept.set()
+        with trio.fail_after(2):
+            await left.wait()
+    assert heard == [m.Leave(m.DisconnectReason.CLIENT_INITIATED, m.LeaveAction.DISCONNECT)]
+    assert scope.cancelled_caught
+
+
+async def test_a_join_given_up_before_the_server_answers_at_all() -> None:
+    async def nothing(_websocket: Websocket) -> None:
+        pytest.fail("accepted")
+
+    async with signal_server(nothing, hold=trio.Event()) as (url, requested):
+        async with trio.open_nursery() as nursery:
+            scope = trio.CancelScope()
+
+            async def join() -> None:
+                with scope:
+                    async with lk.connect(url, "token"):
+                        pytest.fail("connected")
+
+            nursery.start_soon(join)
+            await requested.wait()
+            scope.cancel()
+    assert scope.cancelled_caught  # and is not waited for any longer

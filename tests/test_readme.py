@@ -1,0 +1,73 @@
+"""Every Python example of the README, run against the embedded server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import trio
+import trio.testing
+
+import trio_livekit as lk
+from trio_livekit.server import serve
+
+if TYPE_CHECKING:
+    import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+def block(words: str) -> dict[str, Any]:
+    """The namespace of the one example that contains ``words``, after it was executed."""
+    (source,) = (block for block in BLOCKS if words in block)
+    namespace: dict[str, Any] = {"__name__": "readme"}
+    exec(compile(source, f"README.md: {words}", "exec"), namespace)
+    return namespace
+
+
+def test_every_example_is_run_here() -> None:
+    used = ("async def robot", "async def watch", "lk.access_token", "trio.run(main)")
+    assert len(BLOCKS) == len(used)
+    assert all(sum(words in source for source in BLOCKS) == 1 for words in used)
+
+
+async def test_a_robot_and_an_operator(capsys: pytest.CaptureFixture[str]) -> None:
+    example = block("async def robot")
+    async with serve() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(example["operator"], server.url, server.token("operator", "arena"))
+        await example["robot"](server.url, server.token("robot", "arena"))
+        nursery.cancel_scope.cancel()  # the operator stays for as long as it is let
+    assert "scan 99" in capsys.readouterr().out
+
+
+async def test_connecting(capsys: pytest.CaptureFixture[str]) -> None:
+    main = block("lk.access_token")["main"]
+    async with serve() as server:
+        await main(server.url, server.api_key, server.api_secret)
+        await main(server.url, server.api_key, "not the secret of this server, by any means")
+    out = capsys.readouterr().out
+    assert "arena []" in out
+    assert "never joined: ConnectErrorReason.NOT_ALLOWED" in out
+
+
+async def test_watching(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = block("async def watch")["watch"]
+    async with serve() as server, lk.connect(server.url, server.token("watcher", "arena")) as room:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, room)
+            await trio.testing.wait_all_tasks_blocked()
+            async with lk.connect(server.url, server.token("robot", "arena")) as other:
+                async with other.publish_data_track("lidar"):
+                    robot = await room.wait_for_participant("robot")
+                    await robot.data_tracks.wait_for("lidar")
+                    await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    out = capsys.readouterr().out
+    assert "robot is here" in out
+    assert "robot publishes lidar" in out
+
+
+def test_testing_an_application() -> None:
+    block("trio.run(main)")

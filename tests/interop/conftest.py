@@ -1,0 +1,63 @@
+"""Participants with LiveKit's own SDKs, and a server for them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ..support import livekit, official
+from ..support.peers import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+_room_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def room_name() -> str:
+    """A room that no other test uses."""
+    return f"interop-{next(_room_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def patient_server(livekit_binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[livekit.LiveKitServer]:
+    """A livekit-server that drops nothing because a subscriber is slow, as any is on a busy machine."""
+    config = {"rtc": {"datachannel_data_track_target_latency": "0s"}}
+    with livekit.run_server(livekit_binary, tmp_path_factory.mktemp("livekit"), config) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def python_sdk() -> Path:
+    """The interpreter that has LiveKit's Python SDK."""
+    try:
+        return official.install_python()
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def javascript_sdk() -> tuple[str, Path]:
+    """A browser, and LiveKit's JavaScript SDK for it."""
+    try:
+        return official.find_chromium(), official.install_javascript()
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+async def python_peer(python_sdk: Path, tmp_path: Path) -> AsyncIterator[official.Official]:
+    """A participant with the Python SDK, not in any room yet."""
+    async with official.open_python(python_sdk, tmp_path / "python.log") as peer:
+        yield peer
+
+
+@pytest.fixture
+async def javascript_peer(javascript_sdk: tuple[str, Path], tmp_path: Path) -> AsyncIterator[official.Official]:
+    """A participant with the JavaScript SDK, not in any room yet."""
+    async with official.open_javascript(*javascript_sdk, tmp_path) as peer:
+        yield peer

@@ -1,0 +1,148 @@
+"""What our client and a participant with one of LiveKit's own SDKs do with each other, whatever the SDK.
+
+Frames go one by one, the next when the last has arrived: how fast the other SDK is on a busy machine is not the point.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+import trio_livekit as lk
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from ..support.livekit import LiveKitServer
+    from ..support.official import Official
+
+FRAMES = 20
+SAFE_SIZES = (1, 1200, 64 * 1024)
+LARGE_SIZE = 256 * 1024
+LARGE_ENOUGH = 18
+ODD_NAME = 'a/b "ü" 機器 🤖\\'
+
+_PATTERN = bytes(index % 251 for index in range(512 * 1024))
+_ARRIVAL_S = 2.0
+_CASE_S = 30.0
+
+
+def content(timestamp: int, size: int) -> bytes:
+    """The payload that goes with a user timestamp, as the peers have it."""
+    start = timestamp % 251
+    return _PATTERN[start : start + size]
+
+
+def enter(server: LiveKitServer, room_name: str, *, identity: str = "ours") -> AbstractAsyncContextManager[lk.Room]:
+    return lk.connect(server.url, server.token(identity, room_name))
+
+
+async def join(peer: Official, server: LiveKitServer, room_name: str, **options: object) -> None:
+    await peer.call("connect", url=server.url, token=server.token("theirs", room_name), **options)
+
+
+async def remote_track(room: lk.Room, name: str) -> lk.RemoteDataTrack:
+    participant = await room.wait_for_participant("theirs")
+    return await participant.data_tracks.wait_for(name)
+
+
+async def frames_arrive_there(peer: Official, server: LiveKitServer, room_name: str, *sizes: int, **mode: bool) -> None:
+    """We publish, they subscribe."""
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room, room.publish_data_track("frames") as track:
+            await join(peer, server, room_name, **mode)
+            await peer.wait_event("data_track_published", name="frames", identity="ours", e2ee=False)
+            await peer.call("subscribe", name="frames")
+            await _wait_flowing(peer, track)
+            for size in sizes:
+                intact = 0
+                for _ in range(FRAMES):
+                    timestamp = lk.now_ms() * 1000
+                    track.try_push(content(timestamp, size), timestamp)
+                    intact += [frame[::2] for frame in await peer.report("frames", 1)] == [[size, True]]
+                assert intact >= (LARGE_ENOUGH if size == LARGE_SIZE else FRAMES), size
+            assert track.statistics().frames_sent == track.statistics().frames_pushed
+
+
+async def frames_arrive_here(peer: Official, server: LiveKitServer, room_name: str, *sizes: int, **mode: bool) -> None:
+    """They publish, we subscribe; what does not arrive is counted."""
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room:
+            await join(peer, server, room_name, **mode)
+            await peer.call("publish", name="frames")
+            async with (await remote_track(room, "frames")).subscribe() as frames:
+                for size in sizes:
+                    arrived = 0
+                    for _ in range(FRAMES):
+                        assert (await peer.call("push", name="frames", size=size, count=1, hz=1))["refused"] == 0
+                        with trio.move_on_after(_ARRIVAL_S):
+                            frame = await frames.receive()
+                            assert frame.payload == content(frame.user_timestamp, size)
+                            arrived += 1
+                    assert arrived >= (LARGE_ENOUGH if size == LARGE_SIZE else FRAMES), size
+                await peer.call("push", name="frames", size=1, count=1, hz=1)  # after this, no loss is at the end
+                while len((await frames.receive()).payload) > 1:
+                    pass
+                counts = frames.statistics()
+                assert counts.frames_received + counts.frames_lost == FRAMES * len(sizes) + 1
+
+
+async def tracks_come_and_go_here(peer: Official, server: LiveKitServer, room_name: str) -> None:
+    """We publish several tracks, one of an odd name: they see them, subscribe, unsubscribe, and see them end."""
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room:
+            await join(peer, server, room_name)
+            async with room.publish_data_track(ODD_NAME) as odd, room.publish_data_track("second") as second:
+                for track in (odd, second):
+                    seen = await peer.wait_event("data_track_published", name=track.name)
+                    assert (seen["identity"], seen["sid"]) == ("ours", track.sid)
+                    await peer.call("subscribe", name=track.name)
+                for track in (odd, second):
+                    await _wait_flowing(peer, track)
+                await peer.call("unsubscribe", name="second")
+            await peer.wait_event("stream_ended", name=ODD_NAME, error=None)
+            for track in (odd, second):
+                await peer.wait_event("data_track_unpublished", sid=track.sid)
+        await peer.wait_event("participant_disconnected", identity="ours")
+
+
+async def tracks_come_and_go_there(peer: Official, server: LiveKitServer, room_name: str) -> None:
+    """They publish several tracks: we see them, subscribe and unsubscribe, and see them end when they leave."""
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room:
+            await join(peer, server, room_name)
+            for name in (ODD_NAME, "second", "x" * 256):
+                sid = (await peer.call("publish", name=name))["sid"]
+                assert (await remote_track(room, name)).sid == sid
+            theirs = room.participants["theirs"]
+            odd, second = theirs.data_tracks[ODD_NAME], theirs.data_tracks["second"]
+            for _ in range(3):
+                async with odd.subscribe() as odd_frames, second.subscribe() as second_frames:
+                    for name, frames in ((ODD_NAME, odd_frames), ("second", second_frames)):
+                        await peer.call("push", name=name, size=100, count=3, hz=100)
+                        for _ in range(3):
+                            frame = await frames.receive()
+                            assert frame.payload == content(frame.user_timestamp, 100)
+            async with odd.subscribe() as frames:
+                await peer.call("unpublish", name=ODD_NAME)
+                assert [frame async for frame in frames] == []
+            assert [track.name for track in theirs.data_tracks] == ["second", "x" * 256]
+            assert second.is_published
+            async with second.subscribe() as frames:
+                await peer.call("leave")
+                assert [frame async for frame in frames] == []
+            assert "theirs" not in room.participants
+            assert not len(theirs.data_tracks)
+
+
+async def _wait_flowing(peer: Official, track: lk.LocalDataTrack) -> None:
+    """Push small frames until one arrives: an official SDK does not say when a subscription is established."""
+    while True:
+        timestamp = lk.now_ms() * 1000
+        track.try_push(content(timestamp, 10), timestamp)
+        await trio.sleep(0.05)
+        if (await peer.call("report", name=track.name))["frames"]:
+            break
+    await trio.sleep(0.1)  # what is still on its way
+    await peer.call("report", name=track.name)

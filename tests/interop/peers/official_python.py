@@ -1,0 +1,146 @@
+"""A participant with LiveKit's own Python SDK, told what to do by JSON lines. ``official.html`` is one in JavaScript.
+
+    stdin   {"id": 1, "do": "push", "name": "lidar", "size": 1200, "count": 20, "hz": 50}
+    stdout  {"id": 1, "refused": 0}            or  {"id": 1, "error": "..."}
+            {"event": "data_track_published", "identity": "robot", "name": "lidar", "sid": "DTR_...", "e2ee": false}
+
+The content of a frame follows from its user timestamp, the instant at which it was pushed in microseconds: so the
+receiver can tell a damaged frame, and how old it is. The end of stdin ends the program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+from livekit import rtc
+
+PATTERN = bytes(index % 251 for index in range(2 << 20))
+
+
+def content(timestamp: int, size: int) -> bytes:
+    start = timestamp % 251
+    return PATTERN[start : start + size]
+
+
+def emit(**message: object) -> None:
+    print(json.dumps(message), flush=True)
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Participant:
+    """Its public methods are the commands."""
+
+    def __init__(self) -> None:
+        self.room: rtc.Room
+        self.local: dict[str, rtc.LocalDataTrack] = {}
+        self.remote: dict[str, rtc.RemoteDataTrack] = {}
+        self.readers: dict[str, tuple[rtc.DataTrackStream, asyncio.Task]] = {}
+        self.received: dict[str, list[list]] = {}
+
+    async def connect(self, url: str, token: str, single: bool = True, key: str | None = None) -> dict:
+        self.room = rtc.Room()
+        options = rtc.RoomOptions(single_peer_connection=single)
+        if key is not None:
+            options.encryption = rtc.E2EEOptions(rtc.KeyProviderOptions(shared_key=key.encode()))
+        self.room.on("data_track_published", self._on_track)
+        self.room.on("data_track_unpublished", lambda sid: emit(event="data_track_unpublished", sid=sid))
+        self.room.on("participant_connected", lambda p: emit(event="participant_connected", identity=p.identity))
+        self.room.on("participant_disconnected", lambda p: emit(event="participant_disconnected", identity=p.identity))
+        await self.room.connect(url, token, options)
+        return {"identity": self.room.local_participant.identity}
+
+    async def publish(self, name: str) -> dict:
+        track = self.local[name] = await self.room.local_participant.publish_data_track(name=name)
+        return {"sid": track.info.sid}
+
+    async def push(self, name: str, size: int, count: int, hz: float) -> dict:
+        refused = 0
+        start = time.monotonic()
+        for index in range(count):
+            await asyncio.sleep(max(0.0, start + index / hz - time.monotonic()))
+            timestamp = now_us()
+            try:
+                self.local[name].try_push(rtc.DataTrackFrame(content(timestamp, size), timestamp))
+            except rtc.PushFrameError:
+                refused += 1
+        return {"refused": refused}
+
+    async def unpublish(self, name: str) -> dict:
+        await self.local.pop(name).unpublish()
+        return {}
+
+    async def subscribe(self, name: str, buffer_size: int = 64, max_partial_frames: int | None = None) -> dict:
+        track = self.remote[name]
+        if max_partial_frames is not None:
+            track.set_pipeline_options(max_partial_frames=max_partial_frames)
+        stream = track.subscribe(buffer_size=buffer_size)
+        self.received[name] = []
+        self.readers[name] = (stream, asyncio.create_task(self._read(name, stream)))
+        return {}
+
+    async def unsubscribe(self, name: str) -> dict:
+        stream, task = self.readers.pop(name)
+        task.cancel()
+        stream.close()
+        return {}
+
+    async def report(self, name: str) -> dict:
+        """What has been received since the last report: [size, latency in ms, whether it is intact]."""
+        frames, self.received[name] = self.received[name], []
+        return {"frames": frames}
+
+    async def leave(self) -> dict:
+        await self.room.disconnect()
+        return {}
+
+    def _on_track(self, track: rtc.RemoteDataTrack) -> None:
+        info = track.info
+        self.remote[info.name] = track
+        emit(
+            event="data_track_published",
+            identity=track.publisher_identity,
+            name=info.name,
+            sid=info.sid,
+            e2ee=info.uses_e2ee,
+        )
+
+    async def _read(self, name: str, stream: rtc.DataTrackStream) -> None:
+        error = None
+        try:
+            async for frame in stream:
+                timestamp = frame.user_timestamp or 0
+                latency_ms = round((now_us() - timestamp) / 1000, 2)
+                intact = frame.payload == content(timestamp, len(frame.payload))
+                self.received[name].append([len(frame.payload), latency_ms, intact])
+        except rtc.SubscribeDataTrackError as exc:
+            error = exc.message
+        emit(event="stream_ended", name=name, error=error)
+
+
+async def obey(participant: Participant, command: dict) -> None:
+    number = command.pop("id")
+    try:
+        emit(id=number, **await getattr(participant, command.pop("do"))(**command))
+    except Exception as exc:
+        emit(id=number, error=f"{type(exc).__name__}: {getattr(exc, 'message', exc)}")
+
+
+async def main() -> None:
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    participant = Participant()
+    tasks = set()
+    emit(event="ready")
+    while line := await reader.readline():
+        task = asyncio.create_task(obey(participant, json.loads(line)))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+
+asyncio.run(main())

@@ -1,0 +1,35 @@
+"""Data tracks between our client and LiveKit's own JavaScript SDK, through the real server."""
+
+from __future__ import annotations
+
+import pytest
+
+from . import official_cases as cases
+
+pytestmark = pytest.mark.livekit_server
+
+
+async def test_our_frames_arrive_there(javascript_peer, patient_server, room_name):
+    sizes = (*cases.SAFE_SIZES, cases.LARGE_SIZE)
+    await cases.frames_arrive_there(javascript_peer, patient_server, room_name, *sizes)
+
+
+async def test_their_frames_arrive_here(javascript_peer, patient_server, room_name):
+    sizes = (*cases.SAFE_SIZES, cases.LARGE_SIZE)
+    await cases.frames_arrive_here(javascript_peer, patient_server, room_name, *sizes)
+
+
+async def test_our_frames_arrive_over_two_peer_connections(javascript_peer, patient_server, room_name):
+    await cases.frames_arrive_there(javascript_peer, patient_server, room_name, 1200, single=False)
+
+
+async def test_their_frames_arrive_over_two_peer_connections(javascript_peer, patient_server, room_name):
+    await cases.frames_arrive_here(javascript_peer, patient_server, room_name, 1200, single=False)
+
+
+async def test_our_tracks_come_and_go(javascript_peer, patient_server, room_name):
+    await cases.tracks_come_and_go_here(javascript_peer, patient_server, room_name)
+
+
+async def test_their_tracks_come_and_go(javascript_peer, patient_server, room_name):
+    await cases.tracks_come_and_go_there(javascript_peer, patient_server, room_name)

@@ -1,0 +1,51 @@
+"""Data tracks between our client and LiveKit's own Python SDK, through the real server."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+import trio_livekit as lk
+
+from . import official_cases as cases
+
+pytestmark = pytest.mark.livekit_server
+
+
+async def test_our_frames_arrive_there(python_peer, patient_server, room_name):
+    sizes = (*cases.SAFE_SIZES, cases.LARGE_SIZE)
+    await cases.frames_arrive_there(python_peer, patient_server, room_name, *sizes)
+
+
+async def test_their_frames_arrive_here(python_peer, patient_server, room_name):
+    sizes = (*cases.SAFE_SIZES, cases.LARGE_SIZE)
+    await cases.frames_arrive_here(python_peer, patient_server, room_name, *sizes)
+
+
+async def test_our_frames_arrive_over_two_peer_connections(python_peer, patient_server, room_name):
+    await cases.frames_arrive_there(python_peer, patient_server, room_name, 1200, single=False)
+
+
+async def test_their_frames_arrive_over_two_peer_connections(python_peer, patient_server, room_name):
+    await cases.frames_arrive_here(python_peer, patient_server, room_name, 1200, single=False)
+
+
+async def test_our_tracks_come_and_go(python_peer, patient_server, room_name):
+    await cases.tracks_come_and_go_here(python_peer, patient_server, room_name)
+
+
+async def test_their_tracks_come_and_go(python_peer, patient_server, room_name):
+    await cases.tracks_come_and_go_there(python_peer, patient_server, room_name)
+
+
+async def test_an_encrypted_track_is_known_as_such_and_refused(python_peer, patient_server, room_name):
+    with trio.fail_after(20):
+        async with cases.enter(patient_server, room_name) as room:
+            await cases.join(python_peer, patient_server, room_name, key="a shared secret")
+            await python_peer.call("publish", name="secret")
+            track = await cases.remote_track(room, "secret")
+            assert track.uses_e2ee
+            with pytest.raises(lk.SubscribeError) as caught:
+                async with track.subscribe():
+                    raise AssertionError("subscribed to what it cannot read")
+            assert caught.value.reason is lk.SubscribeErrorReason.ENCRYPTED

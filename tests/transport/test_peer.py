@@ -246,6 +246,22 @@ async def test_a_full_socket_only_delays(autojump_clock):
         assert not alice.count(Disconnected)
 
 
+async def test_an_address_that_comes_back_later_is_noticed(autojump_clock, monkeypatch):
+    network = Network(model=LinkModel(delay_s=0.02))
+    addresses = [ALICE]
+    monkeypatch.setattr(interfaces, "host_addresses", lambda **_: list(addresses))
+    second = PeerConfig(hosts=(BOB,), bind=network.bind, controlling=False)
+    async with two_connections(PeerConfig(bind=network.bind), second) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        network.set_drop(blocked, ALICE, BOB)
+        addresses.clear()
+        await alice.expect(Disconnected)
+        await trio.sleep(3.5)
+        addresses.append("198.51.100.77")
+        alice.peer.send(channel_id, b"from the new address")
+        assert await bob.receive(1) == [b"from the new address"]
+
+
 async def test_a_socket_that_stays_full_is_left_for_another(autojump_clock):
     network = Network(model=LinkModel(delay_s=0.02))
     binder = Binder(network)
@@ -255,6 +271,27 @@ async def test_a_socket_that_stays_full_is_left_for_another(autojump_clock):
         binder.endpoints[0].stall()
         alice.peer.send(channel_id, b"by the other way")
         assert await bob.receive(1) == [b"by the other way"]
+        assert not alice.count(Failed)
+
+
+async def test_the_better_path_is_taken_again_when_it_works_again(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    other = "198.51.100.3"
+    first, second = PeerConfig(hosts=(ALICE, other), bind=network.bind), configs(network)[1]
+    async with two_connections(first, second) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        network.set_drop(blocked, ALICE, BOB)
+        alice.peer.send(channel_id, b"by the other way")
+        await bob.receive(1)
+        await trio.sleep(12)
+        alice.peer.send(channel_id, b"still")
+        assert bob.peer._core.ice.selected_path.remote[0] == other
+        network.set_drop(None, ALICE, BOB)
+        await trio.sleep(12)
+        assert alice.peer._core.ice.selected_path.local[0] == ALICE
+        assert bob.peer._core.ice.selected_path.remote[0] == ALICE
+        alice.peer.send(channel_id, b"and back")
+        assert await bob.receive(3) == [b"by the other way", b"still", b"and back"]
         assert not alice.count(Failed)
 
 
@@ -345,6 +382,19 @@ async def test_closing_before_run_ends_run(autojump_clock):
         await nursery.start(alice.run)
     with pytest.raises(trio.ClosedResourceError):
         binder.endpoints[0].receive_all(1)
+
+
+async def test_closing_while_gathering(autojump_clock):
+    """The STUN server does not answer, so that there is time."""
+    network = Network()
+    servers = (IceServer(("stun:192.0.2.1",)),)
+    alice = PeerConnection(PeerConfig(hosts=(ALICE,), bind=network.bind, ice_servers=servers), print)
+    with pytest.RaisesGroup(trio.ClosedResourceError):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(alice.gather)
+            await trio.sleep(0.1)
+            alice.close()
+    network.bind(ALICE, 49152)  # the address is free again
 
 
 async def test_gathering_after_closing_opens_nothing():

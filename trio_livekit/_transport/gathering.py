@@ -112,18 +112,21 @@ def _probes(host_socket: HostSocket, servers: Sequence[Address]) -> list[StunPro
 
 
 async def _run_probes(endpoint: DatagramEndpoint, probes: list[StunProbe]) -> None:
-    while True:
-        now = trio.current_time()
-        for probe in probes:
-            probe.handle_timeout(now)
-            for data in probe.datagrams_to_send(now):
-                endpoint.send(data, probe.server)
-        deadlines = [deadline for probe in probes if (deadline := probe.next_timeout()) is not None]
-        if not deadlines:
-            return
-        with trio.move_on_at(min(deadlines)):
-            await endpoint.wait_readable()
-            for data, source in endpoint.receive_all(64):
-                for probe in probes:
-                    if source == probe.server and probe.receive_datagram(data, trio.current_time()):
-                        break
+    try:
+        while True:
+            now = trio.current_time()
+            for probe in probes:
+                probe.handle_timeout(now)
+                for data in probe.datagrams_to_send(now):
+                    endpoint.send(data, probe.server)
+            deadlines = [deadline for probe in probes if (deadline := probe.next_timeout()) is not None]
+            if not deadlines:
+                return
+            with trio.move_on_at(min(deadlines)):
+                await endpoint.wait_readable()
+                for data, source in endpoint.receive_all(64):
+                    for probe in probes:
+                        if source == probe.server and probe.receive_datagram(data, trio.current_time()):
+                            break
+    except trio.ClosedResourceError:
+        pass  # the peer connection was closed meanwhile

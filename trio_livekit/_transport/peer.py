@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 
 _TCP_CONNECT_TIMEOUT_S = 5.0
 
+_ADDRESS_INTERVAL_S = 1.0
+"""Between two looks at the system's addresses, while there is no path to the peer."""
+
 _DRAIN_DATAGRAMS = 64
 """Datagrams taken in one wake-up, so that a flood does not keep other tasks from running."""
 
@@ -79,7 +82,7 @@ class PeerConnection:
         self._hosts: dict[str, Address] = {}  # where a socket of ours is bound, by IP address
         self._backlog: dict[DatagramEndpoint, list[tuple[list[bytes], Address]]] = {}  # what full sockets did not take
         self._relays = Relays(config, self, turn_servers(config.ice_servers), relay_only=config.relay_only)
-        self._is_up = False
+        self._is_up = self._is_watching = False
         self._sent_at = -math.inf
         self._watcher: Callable[[], None] | None = None
         self._gathered = 0  # bytes given to the core since it was last asked what to send
@@ -106,6 +109,8 @@ class PeerConnection:
             for host_socket in sockets:
                 self._add_host(host_socket)
             await self._gather_reflexive(sockets)
+            if self._closed:
+                raise trio.ClosedResourceError("this peer connection was closed")
         for host in hosts:
             self._core.ice.add_local_candidate(Candidate.tcp_active(host), trio.current_time())
 
@@ -272,6 +277,8 @@ class PeerConnection:
 
     def attach_relay(self, endpoint: RelayEndpoint, candidate: Candidate) -> None:
         """A TURN server receives for us from now on."""
+        if self._closed:
+            return
         self._endpoints[endpoint.local_address, "udp"] = endpoint
         self._start_receiving(endpoint, "udp")
         self._add_local_candidate(candidate)
@@ -295,11 +302,15 @@ class PeerConnection:
         self._endpoints.pop((local, "udp")).close()
         self._core.ice.remove_local_candidate(local, trio.current_time())
 
+    async def _watch_addresses(self) -> None:
+        """The path went silent: our addresses may change, or have done so. What is new may reach the peer."""
+        while not self.is_connected() and not self._relays.relay_only:
+            self._regather()
+            await trio.sleep(_ADDRESS_INTERVAL_S)
+        self._is_watching = False
+
     def _regather(self) -> None:
-        """The path went silent: our addresses may have changed. What is new may reach the peer."""
         config = self._config
-        if config.hosts is not None or not config.udp or self._relays.relay_only or self._nursery is None:
-            return
         hosts = local_hosts(config)
         for host in self._hosts.keys() - hosts:
             self._remove_host(host)
@@ -313,6 +324,9 @@ class PeerConnection:
             self._add_host(host_socket)
             self._start_receiving(host_socket.endpoint, "udp")
             self._sink(LocalCandidate(host_socket.candidate.to_sdp()))
+        for host in fresh:
+            self._core.ice.add_local_candidate(Candidate.tcp_active(host), trio.current_time())
+        self._pump()
 
     def _start_receiving(self, endpoint: DatagramEndpoint, protocol: str) -> None:
         assert self._nursery is not None
@@ -411,13 +425,18 @@ class PeerConnection:
                 continue
             if type(event) is Disconnected:
                 self._relays.need()
-                self._regather()
+                self._start_watching()
             elif type(event) is Connected:
                 self._on_connected()
             self._sink(event)
         self._flush(trio.current_time())
         if self._watcher is not None:
             self._watcher()
+
+    def _start_watching(self) -> None:
+        if self._nursery is not None and self._config.hosts is None and self._config.udp and not self._is_watching:
+            self._is_watching = True
+            self._nursery.start_soon(self._watch_addresses, name=f"{self._config.name}: addresses")
 
     def _on_connected(self) -> None:
         self._is_up = True

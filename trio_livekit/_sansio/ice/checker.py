@@ -14,14 +14,19 @@ if TYPE_CHECKING:
     from .session import Session
 
 _MAX_TCP_DIALS = 4
+_GIVEN_UP = (
+    PairState.FAILED,
+    PairState.SUCCEEDED,
+)  # above the selected pair: never worked, or worked until another one had to take over
 
 
 class Checker:
-    __slots__ = ("_session", "recheck_at", "transactions")
+    __slots__ = ("_session", "recheck_at", "transactions", "upgrade_at")
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.recheck_at = 0.0  # while the selected pair is suspect: when to go through the others again
+        self.upgrade_at = 0.0  # while a better pair than the selected one has failed: when to try it again
         self.transactions = Transactions(session.role, session.random_bytes, session.config)
 
     def trigger(self, pair: Pair, now: float) -> None:
@@ -75,7 +80,10 @@ class Checker:
     def _check(self, pair: Pair, now: float) -> None:
         session = self._session
         selection, config = session.selection, session.config
-        improves = pair is selection.pair or pair.priority > selection.floor(session.current)
+        floor = selection.floor(session.current)
+        improves = pair is selection.pair or pair.priority > floor
+        if self.transactions.renominates and pair is not selection.pair and floor >= 0:
+            improves = False  # not while another one works: a lite peer would go over to it, works or not
         nominate = session.role.controlling and improves
         data = self.transactions.begin(pair, session.current, now, nominate=nominate)
         if data is None:
@@ -121,6 +129,27 @@ class Checker:
                 pair.state, pair.due_at = PairState.DORMANT, now
             elif pair.state in (PairState.FAILED, PairState.SUCCEEDED):
                 pair.rewind()
+
+    def retry_better(self, now: float) -> None:
+        """What blocked the pairs above the selected one may be gone."""
+        self.upgrade_at = now + self._session.config.upgrade_interval_s
+        for pair in self._better_given_up():
+            pair.rewind()
+
+    def next_upgrade(self) -> float | None:
+        """When ``retry_better`` has something to do."""
+        return self.upgrade_at if self._better_given_up() else None
+
+    def _better_given_up(self) -> list[Pair]:
+        session = self._session
+        floor = session.selection.floor(session.current)
+        if floor < 0 or not session.role.controlling:
+            return []
+        return [
+            pair
+            for pair in session.current.checklist
+            if pair.priority > floor and pair.state in _GIVEN_UP and pair.path.protocol == "udp"
+        ]
 
     def _dial(self, now: float) -> None:
         while (due_at := self.next_dial()) is not None and now >= due_at:

@@ -94,6 +94,7 @@ class Chooser:
         if not session.selection.prefers(pair, session.current, controlling=session.role.controlling):
             return
         session.selection.choose(pair, session.current, now)
+        self._checker.upgrade_at = now + session.config.upgrade_interval_s
         session.fail_at = None
         for generation in session.old:
             if generation.expires_at is None:

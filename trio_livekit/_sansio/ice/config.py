@@ -54,6 +54,9 @@ class Config:
     recheck_interval_s: float = 3.0
     """While the path is suspect: between two rounds through the other pairs."""
 
+    upgrade_interval_s: float = 10.0
+    """While data takes a lesser path, such as TCP: between two tries of the better ones, which may work again."""
+
     disconnected_after_s: float = 5.0
     failed_after_s: float = 15.0
     """Silence until failed: what the LiveKit server uses."""

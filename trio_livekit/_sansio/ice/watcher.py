@@ -51,6 +51,8 @@ class Watcher:
             selection.enter(State.CONNECTED)
         if now >= monitor.next_check():
             self._checker.check_selected(now)
+        if now >= self._checker.upgrade_at:
+            self._checker.retry_better(now)
 
     def _on_consent_lost(self, now: float) -> None:
         if self._session.selection.generation is self._session.current:
@@ -78,7 +80,7 @@ class Watcher:
         if selection.pair is not None:
             times += (monitor.next_check(), monitor.consent_ends_at())
             times.append(monitor.disconnected_at() if selection.state is State.CONNECTED else None)
-            times.append(recheck_at if monitor.is_suspect else None)
+            times.append(recheck_at if monitor.is_suspect else self._checker.next_upgrade())
         elif selection.state is State.DISCONNECTED:
             times.append(recheck_at)
         return min((time for time in times if time is not None), default=None)

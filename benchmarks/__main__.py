@@ -81,7 +81,7 @@ def _write(
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure trio_livekit beside its peers.")
     parser.add_argument("filter", nargs="*", help="run only scenarios with this in their name")
-    parser.add_argument("--quick", action="store_true", help="short rounds, and fewer: minutes instead of an hour")
+    parser.add_argument("--quick", action="store_true", help="short rounds, and fewer of them: a matter of minutes")
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     return parser.parse_args(arguments)

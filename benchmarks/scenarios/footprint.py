@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from ..peers import site_packages
 from ..scenario import LOWER, OURSELVES, Metric, Options, Peer, Scenario
-from ..worker import SCRIPTS, Worker, open_workers
+from ..worker import SCRIPTS, Worker, WorkerError, open_workers
 from ..workers.usage import memory
 from .rooms import TRACK, open_pair, open_server
 
@@ -63,6 +63,8 @@ def measure_flood(peer: Peer, options: Options) -> dict[str, float]:
             time.sleep(_SAMPLE_S)
         pushed = pair.publisher.answer(timeout_s=seconds)
         result = pair.subscriber.ask("received", sent=pushed["pushed"], quiet_s=1.0)
+    if result["damaged"]:
+        raise WorkerError(f"{result['damaged']} of {result['received']} frames arrived damaged")
     quarter = len(samples) // 4
     values = {"delivered": 100 * result["received"] / pushed["pushed"]}
     for name, series in zip(pair._fields, zip(*samples, strict=True), strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import asynccontextmanager
 
 import pytest
@@ -16,6 +17,7 @@ from trio_livekit.testing.network import Network
 from trio_livekit.testing.pair import LinkModel
 
 from ..sansio.ice.turn_server import RELAYED, TurnServer
+from ..support.cancel import cancel_everywhere
 from ..support.connections import Connection, introduce, running, two_connections
 
 ALICE, BOB, SERVER, ALTERNATE = "198.51.100.1", "198.51.100.2", "192.0.2.1", "192.0.2.55"
@@ -219,3 +221,41 @@ async def test_closing_at_any_stage_of_a_relay(autojump_clock, at_s):
         await trio.sleep(at_s)
         alice.peer.close()
         await trio.sleep(1)
+
+
+async def test_cancelling_anywhere_leaves_nothing_behind(autojump_clock):
+    async def talk() -> None:
+        network = Network(model=LinkModel(delay_s=0.02))
+        async with turn_service(network), two_connections(*configs(network, relay_only=True)) as (alice, bob):
+            alice.peer.open_channel("data")
+            await bob.opened("data")
+
+    await cancel_everywhere(talk, every=2)
+
+
+@pytest.mark.parametrize("url", ["turns:127.0.0.1:{}", "turn:127.0.0.1:{}?transport=tcp"])
+async def test_a_server_that_accepts_and_says_nothing(no_leaks, url):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        servers = (IceServer((url.format(listener.getsockname()[1]),), "user", "secret"),)
+        async with running(PeerConfig(hosts=("127.0.0.1",), ice_servers=servers, relay_only=True)):
+            accepted, _ = await trio.to_thread.run_sync(listener.accept)
+            accepted.close()
+            await trio.sleep(0.05)
+        async with running(PeerConfig(hosts=("127.0.0.1",), ice_servers=servers, relay_only=True)) as alice:
+            accepted, _ = await trio.to_thread.run_sync(listener.accept)
+            await trio.sleep(0.05)
+            assert not alice.events
+        accepted.close()
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 400 Bad Request\r\n\r\n", bytes(1000)])
+async def test_a_server_that_speaks_another_protocol(no_leaks, answer):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"turn:127.0.0.1:{listener.getsockname()[1]}?transport=tcp"
+        config = PeerConfig(hosts=("127.0.0.1",), ice_servers=(IceServer((url,), "user", "secret"),), relay_only=True)
+        async with running(config) as alice:
+            accepted, _ = await trio.to_thread.run_sync(listener.accept)
+            accepted.sendall(answer)
+            await trio.sleep(0.05)
+            assert not alice.events
+        accepted.close()

@@ -35,7 +35,7 @@ def test_urls(url, expected):
         "", "turn", "turn:", "http://example.org", "turn://example.org", "turn:host:0", "turn:host:65536",
         "turn:host:x", "turn:[2001:db8::1", "turn:[host]", "turn:[::1]x", "turn:user@host", "turn:ho st",
         "turn:host?transport=sctp", "turns:host?transport=udp", "stun:host?transport=tcp", "stuns:host",
-        "turn:" + "a" * 256, "turn:host:\u0661",
+        "turn:" + "a" * 64, "turn:a..b", "turn:b\u00fccher", "turn:host:\u0661",
     ],
 )  # fmt: skip
 def test_what_is_no_url_of_ours(url):

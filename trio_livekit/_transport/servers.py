@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_HOST_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-_:%")
+"""Of names and addresses. A name in another script has to come encoded (RFC 7065 section 3.1)."""
+
 _DEFAULT_PORTS = {"stun": 3478, "turn": 3478, "turns": 5349}
 
 
@@ -112,7 +115,7 @@ def _host_and_port(place: str, default: int) -> tuple[str, int]:
         port = rest.removeprefix(":") if rest.startswith(":") else ("" if not rest else "?")
     else:
         host, _, port = place.partition(":")
-    if not host or len(host) > 255 or any(character in "/@ \t\r\n" for character in host):
+    if not _HOST_CHARACTERS.issuperset(host) or any(not 0 < len(label) < 64 for label in host.split(".")):
         raise DecodeError("a server URL has no usable host")
     if not port:
         return host, default

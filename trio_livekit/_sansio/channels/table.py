@@ -181,7 +181,7 @@ class DataChannels:
     # What the association reports
 
     def _take_events(self, now: float) -> None:
-        channels, append = self._channels, self._events.append
+        channels, append, manual_window = self._channels, self._events.append, self.association.manual_window
         for event in self.association.poll_events():
             if event.__class__ is not sctp.MessageReceived:
                 self._on_event(event, now)
@@ -192,7 +192,7 @@ class DataChannels:
                 self._on_unusual_message(event, channel, now)
             else:
                 append(_new_message(MessageReceived, (stream_id, data, ppid == PPID_TEXT)))
-                if not channel.reliable:
+                if manual_window and not channel.reliable:
                     self.association.consume(len(data))  # only reliable messages hold the peer back
 
     def _on_event(self, event: sctp.Event, now: float) -> None:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import DecodeError, TransportError
+from ..timers import earliest
 from . import chunks as c
 from .config import DEFAULT_CONFIG, Config
 from .errors import (
@@ -106,6 +107,11 @@ class Association:
     def abort(self, now: float, reason: str = "") -> None:
         """End at once; the peer is told."""
         self._abort(USER_INITIATED, reason, graceful=True)
+
+    @property
+    def manual_window(self) -> bool:
+        """Whether delivered messages occupy the receive window until ``consume``."""
+        return self._config.manual_window
 
     def consume(self, size: int) -> None:
         """The application is done with `size` bytes that were delivered to it (``Config.manual_window``)."""
@@ -209,10 +215,9 @@ class Association:
         """When to call ``handle_timeout`` and then ``datagrams_to_send``."""
         if self._handshake.state is State.ENDED:
             return None
-        times = [self._handshake.t1_at, self._shutdown.t2_at]
-        if self._link is not None:
-            times += self._link.deadlines(established=self.is_established)
-        return min((at for at in times if at is not None), default=None)
+        link = self._link
+        at = None if link is None else link.next_timeout(established=self.is_established)
+        return earliest(self._handshake.t1_at, self._shutdown.t2_at, at)
 
     def poll_events(self) -> list[Event]:
         """What happened since the last call, in order."""

@@ -6,6 +6,7 @@ __all__ = ["Established"]
 
 from typing import TYPE_CHECKING
 
+from ..timers import earliest
 from .heartbeat import Heartbeat
 from .packet import HEADER_SIZE, PacketSealer, bundle
 from .reset import StreamResets
@@ -93,8 +94,8 @@ class Established:
         if rtt is not None:
             self.sender.rto.sample(rtt, now)
 
-    def deadlines(self, *, established: bool) -> list[float | None]:
-        """The timers of all parts."""
+    def next_timeout(self, *, established: bool) -> float | None:
+        """The first timer of all parts."""
         if not established:
-            return [self.receiver.sack_at]
-        return [self.sender.next_timeout(), self.receiver.sack_at, self.resets.deadline, self.heartbeat.at]
+            return self.receiver.sack_at
+        return earliest(self.sender.next_timeout(), self.receiver.sack_at, self.resets.deadline, self.heartbeat.at)

@@ -7,6 +7,7 @@ __all__ = ["Sender"]
 import struct
 from typing import TYPE_CHECKING
 
+from ...timers import earliest
 from ..chunks import (
     DATA_HEADER_SIZE,
     FLAG_FIRST,
@@ -131,8 +132,8 @@ class Sender:
 
     def next_timeout(self) -> float | None:
         """When to call ``on_timeout`` or ``collect`` next."""
-        times = (self.window_probe.at, self._t3_at, self.loss.probe_at, self.loss.check_at, self.pacer.release_at)
-        return min((at for at in times if at is not None), default=None)
+        loss = self.loss
+        return earliest(self.window_probe.at, self._t3_at, loss.probe_at, loss.check_at, self.pacer.release_at)
 
     @property
     def is_idle(self) -> bool:

@@ -84,6 +84,8 @@ class PeerConnection:
         self._relays = Relays(config, self, turn_servers(config.ice_servers), relay_only=config.relay_only)
         self._is_up = self._is_watching = False
         self._sent_at = -math.inf
+        self._burst_due = False
+        self._bursts = trio.lowlevel.ParkingLot()
         self._watcher: Callable[[], None] | None = None
         self._gathered = 0  # bytes given to the core since it was last asked what to send
         self._sleep = trio.CancelScope()
@@ -242,6 +244,7 @@ class PeerConnection:
                 for (_, protocol), endpoint in self._endpoints.items():
                     self._start_receiving(endpoint, protocol)
                 nursery.start_soon(self._relays.run, name=f"{self._config.name}: relays")
+                nursery.start_soon(self._send_bursts, name=f"{self._config.name}: bursts")
                 task_status.started()
                 await self._drive()
         finally:
@@ -415,6 +418,14 @@ class PeerConnection:
             with trio.CancelScope(deadline=math.inf if deadline is None else deadline) as self._sleep:
                 await trio.sleep_forever()
 
+    async def _send_bursts(self) -> None:
+        """What gathered in one step of whoever sends leaves in the next. Cheaper to wake than the timer task."""
+        while True:
+            if not self._burst_due:
+                await self._bursts.park()
+            self._burst_due = False
+            self._flush(trio.current_time())
+
     def _pump(self) -> None:
         """Hand over what the core has to say, then send what it has to send: frames first, acknowledgements after."""
         for event in self._core.poll_events():
@@ -457,8 +468,9 @@ class PeerConnection:
         self._sent_at = now
         if gap >= _BURST_GAP_S or self._gathered >= _BURST_BYTES:
             self._flush(now)
-        elif self._sleep.deadline > now:
-            self._sleep.deadline = now  # the timer task runs as soon as the caller's step is over, and sends
+        elif not self._burst_due:
+            self._burst_due = True
+            self._bursts.unpark()  # a task that runs as soon as the caller's step is over, and sends
 
     def _flush(self, now: float) -> None:
         """Send whatever the core wants sent now, and have the timer task woken when it wants more."""

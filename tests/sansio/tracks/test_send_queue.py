@@ -74,7 +74,7 @@ def test_a_large_frame_is_spread_out() -> None:
 
 
 def test_a_burst_may_hold_several_packets() -> None:
-    queue = SendQueue(burst_bytes=2500, spacing_s=0.5)
+    queue = SendQueue(burst_bytes=2500, spacing_s=0.5, opening_s=0.0)
     queue.push(1, frame("a", 5))
     assert drain(queue, 10.0) == [(10.0, "a0"), (10.0, "a1"), (10.5, "a2"), (10.5, "a3"), (11.0, "a4")]
 
@@ -86,9 +86,26 @@ def test_a_packet_larger_than_a_burst_still_leaves() -> None:
 
 
 def test_without_spacing_there_is_no_pace() -> None:
-    queue = SendQueue(spacing_s=0.0)
+    queue = SendQueue(spacing_s=0.0, opening_s=0.0)
     queue.push(1, frame("a", 5, 16_000)[:4])
     assert names(queue.packets_to_send(0, 1.0)) == ["a0", "a1", "a2", "a3"]
+
+
+def test_the_first_packet_of_a_large_frame_goes_ahead_of_the_others() -> None:
+    queue = SendQueue(burst_bytes=2000, spacing_s=0.25, opening_s=1.0)
+    queue.push(1, frame("a", 4))
+    assert drain(queue, 10.0) == [(10.0, "a0"), (11.0, "a1"), (11.0, "a2"), (11.25, "a3")]
+
+
+def test_frames_that_follow_each_other_closely_open_the_way_for_each_other() -> None:
+    queue = SendQueue(burst_bytes=3000, spacing_s=0.03125, opening_s=1.0)
+    queue.push(1, frame("a", 2))
+    queue.push(1, frame("b", 2))
+    assert drain(queue, 10.0) == [(10.0, "a0"), (11.0, "a1"), (11.0, "b0"), (11.0, "b1")]
+    queue.push(1, frame("c", 2))
+    assert drain(queue, 11.125 - 1 / 64) == [(11.109375, "c0"), (11.109375, "c1")]
+    queue.push(1, frame("d", 2))
+    assert drain(queue, 11.25) == [(11.25, "d0"), (12.25, "d1")]
 
 
 def test_small_frames_of_other_tracks_pass_a_large_one() -> None:

@@ -4,8 +4,8 @@
 - Frames are sent whole. Packets of a frame of which some are missing at the receiver are worth nothing.
 - Nothing is handed to the channel while it still holds more than a little, so that what is sent is fresh.
 - Large frames are paced. A server bounds the latency it adds: it drops a message for a subscriber to whom more than
-  8 KiB, and more than 100 ms of what the link is known to carry, is still unsent. The packets of a large frame sent all
-  at once run into that; spread out, they pass. Frames of one packet are never held back by it.
+  8 KiB, and more than 100 ms of what the link was seen to carry in the last 2 s, is not yet acknowledged. The packets
+  of a large frame sent all at once run into that; spread out, they pass. Frames of one packet are not held back by it.
 
 A frame of one packet that meets an empty queue does not need to enter it: see ``passes``.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 __all__ = ["SendQueue"]
 
+import math
 from collections import deque
 
 from .packetizer import MTU
@@ -25,10 +26,25 @@ BUFFERED_LIMIT_BYTES = 64 * 1024
 """What the channel may hold and still be given more: four packets, or 10 ms at 50 Mbit/s."""
 
 BURST_BYTES = MTU
-"""What of a large frame goes out at once: one packet."""
+"""What of a large frame goes out at once: one packet. Larger bursts while frames wait behind (to catch up after a stall)
+were measured too: less latency, and more frames lost."""
 
 SPACING_S = 0.002
-"""Time from one burst to the next: with one packet a burst, 8 MB/s."""
+"""Time from one burst to the next: with one packet a burst, 8 MB/s, which adds 8 ms to a frame of 64 KiB.
+
+Measured with livekit-server 1.13.5 on loopback, to a browser: 64 KiB at 30 Hz and 256 KiB at 10 Hz arrive whole with
+this, and on a quiet machine also without any pace. 64 KiB at 3 Hz beside 50 small frames a second, which make the
+server think the link slow: 0 % without pace, 25 % with 1 ms, 38 % with 2 ms. Half the packet size was no better."""
+
+OPENING_S = 0.008
+"""Time from the first packet of a large frame to its second, if no other went before it lately.
+
+The first packet shows the server what the link carries. Its congestion window starts at 4380 bytes and does not grow on
+small frames, so that takes some round trips. In the last measurement above: 64 % of the frames instead of 38 %."""
+
+RECENT_S = 0.12
+"""How long the last large packet counts as lately. Frames that come faster than this open the way for each other, since
+100 ms of what they carry is about one of them."""
 
 
 class SendQueue:
@@ -41,8 +57,10 @@ class SendQueue:
         "_frames_per_track",
         "_freed",
         "_in_progress",
+        "_last_paced",
         "_next_burst",
         "_next_packet",
+        "_opening_s",
         "_paced",
         "_queues",
         "_spacing_s",
@@ -56,17 +74,20 @@ class SendQueue:
         buffered_limit: int = BUFFERED_LIMIT_BYTES,
         burst_bytes: int = BURST_BYTES,
         spacing_s: float = SPACING_S,
+        opening_s: float = OPENING_S,
     ) -> None:
         self._frames_per_track = frames_per_track
         self._buffered_limit = buffered_limit
         self._burst_bytes = burst_bytes
         self._spacing_s = spacing_s
+        self._opening_s = opening_s
         self._queues: dict[int, deque[list[bytes]]] = {}
         self._turns: deque[int] = deque()  # tracks with something queued, the next one first
         self._in_progress: int | None = None  # the track of the large frame that has been begun
         self._next_packet = 0  # of that frame
         self._allowance = 0  # bytes that may still go in this burst
         self._next_burst = 0.0
+        self._last_paced = -math.inf  # when the last packet of a large frame went
         self._paced = False  # whether anything waits for the next burst, and for that alone
         self._freed: set[int] = set()
 
@@ -177,7 +198,11 @@ class SendQueue:
             self._next_burst += self._spacing_s
             if self._next_burst <= now:
                 self._next_burst = now + self._spacing_s
+            if self._opening_s and not self._next_packet and now - self._last_paced > RECENT_S:
+                self._allowance = size
+                self._next_burst = max(self._next_burst, now + self._opening_s)
         if self._allowance < size:
             return False
         self._allowance -= size
+        self._last_paced = now
         return True

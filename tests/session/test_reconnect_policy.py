@@ -86,13 +86,6 @@ def test_one_that_does_not_continues_it_until_the_time_is_up() -> None:
     assert found == [0, 0.3, 1.2, 2.7, 4.8, 7, 7, 7, 7, 7]
 
 
-def test_how_long_an_attempt_may_take() -> None:
-    backoff = Backoff(ReconnectPolicy(give_up_after_s=10), lambda: 0.0)
-    backoff.on_lost(5.0)
-    assert backoff.time_left_s(8.0) == 7
-    assert backoff.time_left_s(20.0) == 0
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -107,5 +100,5 @@ def test_how_long_an_attempt_may_take() -> None:
     ],
 )
 def test_what_is_no_policy(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="_s is|_s are|max_attempts"):
+    with pytest.raises(ValueError, match=r"_s is|_s are|max_attempts"):
         ReconnectPolicy(**wrong)  # type: ignore[arg-type]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["Backoff", "ReconnectPolicy"]
+__all__ = ["Backoff", "Interrupted", "ReconnectPolicy", "Regained"]
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +39,16 @@ class ReconnectPolicy:
             raise ValueError("jitter_s and give_up_after_s are seconds, and not negative")
         if self.max_attempts is not None and self.max_attempts < 0:
             raise ValueError("max_attempts is a number of attempts, or None")
+
+
+class Interrupted(NamedTuple):
+    """The connection was lost, and is being taken up again."""
+
+
+class Regained(NamedTuple):
+    """The connection is back: the same session, or another one."""
+
+    resumed: bool
 
 
 _JITTER_FROM = 3  # the first attempts are quick: what they are for is short
@@ -83,7 +93,3 @@ class Backoff:
         if not haste and self._attempts >= _JITTER_FROM:
             delay += self._random() * policy.jitter_s
         return delay if now - self._lost_at + delay <= policy.give_up_after_s else None
-
-    def time_left_s(self, now: float) -> float:
-        """How long an attempt that begins now may last."""
-        return max(0.0, self._policy.give_up_after_s - (now - self._lost_at))

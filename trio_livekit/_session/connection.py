@@ -318,6 +318,8 @@ class Connection:
         match response:
             case m.Answer():
                 self.links.on_answer(response)
+            case m.Offer() if self.links.has_subscriber:
+                self._answer_restart(response)
             case m.Offer():
                 self._nursery.start_soon(self._answer, response, name="room: answer an offer")
             case m.Trickle():
@@ -326,6 +328,12 @@ class Connection:
                 self._on_leave(response)
             case _:
                 self._on_response(response)
+
+    def _answer_restart(self, offer: m.Offer) -> None:
+        try:
+            self.send_request(self.links.on_restart_offer(offer))
+        except DecodeError as exc:
+            self._lose(Loss(Remedy.RESTART, _TRANSPORT, f"the server's offer cannot be answered: {exc}"))
 
     async def _answer(self, offer: m.Offer) -> None:
         try:

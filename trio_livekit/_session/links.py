@@ -102,12 +102,7 @@ class Links:
         self._replay(Target.PUBLISHER)
 
     async def on_offer(self, offer: Offer) -> Answer:
-        """The server offers its peer connection: take it. After a resume it offers it again, so as to restart ICE.
-
-        Raises ``DecodeError``, ``TransportError`` or ``OSError``.
-        """
-        if self._subscriber is not None:
-            return Answer(self._subscriber.accept_restart(offer.sdp), offer.id)
+        """The server offers its peer connection: take it. Raises ``DecodeError``, ``TransportError`` or ``OSError``."""
         if self._nursery is None:
             raise TransportError("the server offered its peer connection too early")
         subscriber = self._subscriber = self._peer("subscriber", controlling=False)
@@ -119,6 +114,19 @@ class Links:
         self._nursery.start_soon(subscriber.run, name="subscriber connection")
         self._replay(Target.SUBSCRIBER)
         return Answer(answer, offer.id)
+
+    @property
+    def has_subscriber(self) -> bool:
+        """Whether the server has offered its peer connection."""
+        return self._subscriber is not None
+
+    def on_restart_offer(self, offer: Offer) -> Answer:
+        """The server offers its peer connection again, to restart ICE as after a resume. Raises ``DecodeError``.
+
+        Not async: the candidates that follow the offer are for after the restart.
+        """
+        assert self._subscriber is not None
+        return Answer(self._subscriber.accept_restart(offer.sdp), offer.id)
 
     def on_trickle(self, trickle: Trickle) -> None:
         """A candidate of the server's; kept until the description it belongs to is there."""

@@ -12,12 +12,13 @@ import trio
 import trio.testing
 
 import trio_livekit as lk
+from tests.support.cancel import count_checkpoints, run_cancelled_at
 from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal.messages import Simulate
-from trio_livekit.server import serve
+from trio_livekit.server import Limits, serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -384,3 +385,33 @@ async def test_sent_away_while_signalling_was_lost(embedded_server: EmbeddedServ
                 proxy.refuses = False
                 with trio.fail_after(5):
                     await room.wait_connected()
+
+
+# --- cancelled --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scenario", ["signal", "session"])
+async def test_cancelled_at_every_step(scenario: str) -> None:
+    """Nothing is left, and nobody stays behind in the room, wherever a reconnection is given up."""
+    limits = Limits(departure_timeout_s=0.05)  # of those who cannot say goodbye while they have no websocket
+    async with serve(limits=limits) as server, signal_proxy(server.url) as proxy:
+
+        async def lose_and_regain() -> None:
+            async with lk.connect(proxy.url, server.token("alice", "room"), reconnect=QUICK) as room:
+                async with room.publish_data_track("track"), room.events() as events:
+                    if scenario == "signal":
+                        proxy.cut()
+                    else:
+                        simulate(room, "node_failure")
+                    await until_reconnected(events, resumed=scenario == "signal")
+
+        async def nobody_is_left() -> None:
+            with trio.fail_after(1):
+                while server.participants("room"):
+                    await trio.testing.wait_all_tasks_blocked(0.001)
+
+        steps = await count_checkpoints(lose_and_regain)
+        for step in range(steps // 3, steps, 3):  # before that it has not joined yet
+            async with nothing_left_behind():
+                await run_cancelled_at(lose_and_regain, step)
+                await nobody_is_left()

@@ -16,15 +16,17 @@ from tests.support.cancel import count_checkpoints, run_cancelled_at
 from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
+from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal.messages import Simulate
 from trio_livekit.server import Limits, serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from tests.support.servers import EmbeddedServer, ServerUnderTest
+    from tests.support.livekit import LiveKitServer
+    from tests.support.servers import ServerUnderTest
 
 State = lk.ConnectionState
 QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=10.0)
@@ -296,12 +298,11 @@ async def test_losing_the_peer_connection(embedded_server: EmbeddedServer) -> No
             await Flow(up.track, up.remote, frames).flows_again()
 
 
-async def test_a_server_that_restarts(embedded_server: EmbeddedServer, room_name: str) -> None:
-    """Nobody can tell the client, as the server is gone without a word."""
-    async with signal_proxy(embedded_server.url) as proxy, serve() as second:
-        token = embedded_server.token("alice", room_name)
+async def move_to_another_server(first: ServerUnderTest, second: ServerUnderTest, room_name: str) -> None:
+    """What a server that dies and is started again looks like: nobody there knows of us."""
+    async with signal_proxy(first.url) as proxy:
         async with (
-            lk.connect(proxy.url, token, reconnect=QUICK) as alice,
+            lk.connect(proxy.url, first.token("alice", room_name), reconnect=QUICK) as alice,
             alice.events() as events,
             alice.publish_data_track("track") as track,
         ):
@@ -310,10 +311,21 @@ async def test_a_server_that_restarts(embedded_server: EmbeddedServer, room_name
             proxy.cut()
             await until_reconnected(events, resumed=False)
             async with lk.connect(second.url, second.token("bob", room_name)) as bob:
-                async with (await remote_track(bob, "alice", "track")).subscribe() as frames:
-                    track.try_push(b"x")
-                    assert (await frames.receive()).payload == b"x"
+                remote = await remote_track(bob, "alice", "track")
+                async with remote.subscribe() as frames:
+                    await Flow(track, remote, frames).flows_again()
             assert track.sid != first_sid
+
+
+async def test_an_embedded_server_that_restarts(embedded_server: EmbeddedServer, room_name: str) -> None:
+    async with serve() as second:
+        await move_to_another_server(embedded_server, EmbeddedServer(second), room_name)
+
+
+async def test_a_livekit_server_that_restarts(
+    real_server: RealServer, start_livekit_server: Callable[[dict[str, object]], LiveKitServer], room_name: str
+) -> None:
+    await move_to_another_server(real_server, RealServer(start_livekit_server({})), room_name)
 
 
 # --- lost for good ----------------------------------------------------------------------------------------------------

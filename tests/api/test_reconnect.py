@@ -226,6 +226,18 @@ async def test_two_peer_connections(server: ServerUnderTest, room_name: str) -> 
         await down.flows_again()
 
 
+async def test_leaving_while_signalling_is_lost(server: ServerUnderTest, room_name: str) -> None:
+    patient = lk.ReconnectPolicy(delays_s=(30.0,))
+    async with signal_proxy(server.url) as proxy:
+        async with lk.connect(proxy.url, server.token("alice", room_name), reconnect=patient) as alice:
+            async with alice.events() as events:
+                proxy.cut()
+                with trio.fail_after(5):
+                    while alice.state is State.CONNECTED:
+                        await events.receive()
+        await server.wait_gone(room_name, "alice")
+
+
 # --- the session is lost ----------------------------------------------------------------------------------------------
 
 

@@ -189,6 +189,11 @@ class Connection:
             raise ConnectError(ConnectErrorReason.REFUSED, text, disconnect_reason=response.reason)
         return response
 
+    @property
+    def is_mute(self) -> bool:
+        """Whether it is signalling alone that is lost: the server goes on with the session as if we were there."""
+        return self.loss is not None and self.loss.remedy is Remedy.RESUME
+
     # --- losing, and resuming -----------------------------------------------------------------------------------------
 
     async def wait_lost(self) -> Loss:
@@ -240,8 +245,11 @@ class Connection:
         """Close the websocket there is, without a word: the session is to go on."""
         self._is_speaking = False
         signalling, self._signalling = self._signalling, None
+        request, self._request = self._request, None
         if signalling is not None:
             await signalling.aclose()
+        elif request is not None:  # an attempt that took too long
+            await request.abandon()
 
     def _start_speaking(self) -> None:
         assert self._signalling is not None
@@ -258,6 +266,8 @@ class Connection:
 
     def _on_leave(self, leave: m.Leave) -> None:
         remedy = _REMEDIES.get(leave.action, Remedy.NONE)
+        if remedy is Remedy.RESUME and leave.reason is _TRANSPORT:
+            remedy = Remedy.RESTART  # what the server asks for is another peer connection
         self._lose(Loss(remedy, leave.reason, f"the server ended the session: {leave.reason.name}"))
 
     def _lost_links(self, text: str) -> None:
@@ -306,6 +316,8 @@ class Connection:
                 await request.done.wait()
             if request.websocket is not None:
                 self._signalling = Signalling(request.websocket, self._receive)
+            else:
+                await request.abandon()
 
     # --- what comes in, and what goes out -----------------------------------------------------------------------------
 

@@ -61,6 +61,10 @@ SessionEvent = (
 )
 
 
+_FAREWELL_S = 0.5
+"""How long leaving may take to open a websocket for the goodbye, where the one there was is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
     """What a caller of ``connect`` may choose."""
@@ -151,7 +155,17 @@ class Session:
         self._keeping.cancel("the room is being left")
         with trio.CancelScope(shield=True):
             await self._kept.wait()  # so that there is one connection, in one state, to be left
+            if self._connection.is_mute and self._end is None:
+                await self._find_words()
             await self._connection.leave()
+
+    async def _find_words(self) -> None:
+        """A goodbye needs a websocket. Without it the others would see us in the room for a while."""
+        with trio.move_on_after(_FAREWELL_S):
+            try:
+                await self._connection.resume(self._token, self.roster.local.sid, m.SyncState())
+            except ConnectError:
+                pass
 
     def _new_connection(self) -> Connection:
         return Connection(

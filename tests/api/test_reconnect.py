@@ -226,6 +226,22 @@ async def test_two_peer_connections(server: ServerUnderTest, room_name: str) -> 
         await down.flows_again()
 
 
+async def test_an_attempt_that_takes_too_long(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_livekit._session.session._RESUME_TIMEOUT_S", 0.05)
+    async with flowing(stage.alice, stage.bob) as flow:
+        stage.proxy.stalls = True
+        before = stage.proxy.accepted
+        stage.proxy.cut()
+        with trio.fail_after(5):
+            while stage.proxy.accepted < before + 3:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        await flow.flows()
+        monkeypatch.undo()
+        stage.proxy.stalls = False
+        await until_reconnected(stage.events, resumed=True)
+        await flow.flows()
+
+
 async def test_leaving_while_signalling_is_lost(server: ServerUnderTest, room_name: str) -> None:
     patient = lk.ReconnectPolicy(delays_s=(30.0,))
     async with signal_proxy(server.url) as proxy:

@@ -22,6 +22,8 @@ class SignalProxy:
         self.url = ""
         self.refuses = False
         """Whether new connections are closed at once."""
+        self.stalls = False
+        """Whether new connections are accepted, and nothing passes through them."""
         self.accepted = 0
         """Connections relayed so far."""
         self.bytes_to_relay = math.inf
@@ -46,6 +48,9 @@ class SignalProxy:
         with trio.CancelScope() as scope:
             self._connections.add(scope)
             try:
+                if self.stalls:
+                    async with client:
+                        await trio.sleep_forever()
                 async with client, await trio.open_tcp_stream(parts.hostname, parts.port) as server:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(_pump, client, server, budget, scope)

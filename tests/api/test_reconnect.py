@@ -254,6 +254,23 @@ async def test_leaving_while_signalling_is_lost(server: ServerUnderTest, room_na
         await server.wait_gone(room_name, "alice")
 
 
+@pytest.mark.parametrize("old", [False, True])
+async def test_another_candidate_protocol(real_server: RealServer, room_name: str, old: bool) -> None:
+    """With two peer connections the server restarts ICE for it, with one it only changes its mind."""
+    async with without_v1(real_server.url) as old_url:
+        async with (
+            lk.connect(real_server.url, real_server.token("bob", room_name)) as bob,
+            lk.connect(old_url if old else real_server.url, real_server.token("alice", room_name)) as alice,
+            flowing(alice, bob) as up,
+            flowing(bob, alice) as down,
+        ):
+            simulate(alice, "switch_candidate_protocol")
+            await trio.sleep(0.05)
+            await up.flows_again()
+            await down.flows_again()
+            assert alice.state is State.CONNECTED
+
+
 # --- the session is lost ----------------------------------------------------------------------------------------------
 
 

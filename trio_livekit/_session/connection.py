@@ -83,9 +83,13 @@ _REMEDIES = {m.LeaveAction.RESUME: Remedy.RESUME, m.LeaveAction.RECONNECT: Remed
 class Connection:
     """From ``join`` to ``leave``; its tasks run in ``nursery``.
 
-    What the server says that is not about the connection itself goes to ``on_response``. ``on_message``,
-    ``on_progress`` are those of ``Links``. ``on_links_lost()`` is called as soon as nothing can be sent any more, and
-    ``loss`` set when it is known what that means.
+    What the server says that is not about the connection itself goes to ``on_response``. ``on_message`` and
+    ``on_progress`` are those of ``Links``. ``on_links_lost()`` is called as soon as nothing can be sent any more; what
+    that means is known a moment later, when ``loss`` is set.
+
+    Attributes:
+        links: the peer connections.
+        loss: the worst that was lost and is not mended yet.
     """
 
     def __init__(
@@ -189,12 +193,12 @@ class Connection:
             raise ConnectError(ConnectErrorReason.REFUSED, text, disconnect_reason=response.reason)
         return response
 
+    # --- losing, and resuming -----------------------------------------------------------------------------------------
+
     @property
     def is_mute(self) -> bool:
         """Whether it is signalling alone that is lost: the server goes on with the session as if we were there."""
         return self.loss is not None and self.loss.remedy is Remedy.RESUME
-
-    # --- losing, and resuming -----------------------------------------------------------------------------------------
 
     async def wait_lost(self) -> Loss:
         """Wait until the websocket, the peer connections or the whole session are lost, and it is known which."""

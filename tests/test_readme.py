@@ -28,7 +28,7 @@ def block(words: str) -> dict[str, Any]:
 
 
 def test_every_example_is_run_here() -> None:
-    used = ("async def robot", "async def watch", "lk.access_token", "trio.run(main)")
+    used = ("async def robot", "async def watch", "lk.access_token", "async def patient", "trio.run(main)")
     assert len(BLOCKS) == len(used)
     assert all(sum(words in source for source in BLOCKS) == 1 for words in used)
 
@@ -67,6 +67,23 @@ async def test_watching(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "robot is here" in out
     assert "robot publishes lidar" in out
+
+
+async def test_losing_the_connection(capsys: pytest.CaptureFixture[str]) -> None:
+    patient = block("async def patient")["patient"]
+    async with serve() as server, lk.connect(server.url, server.token("other", "arena")) as other:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(patient, server.url, server.token("patient", "arena"))
+            await other.wait_for_participant("patient")
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            server.drop_signal("arena", "patient")
+            out = ""
+            with trio.fail_after(5):
+                while "back" not in out:
+                    await trio.testing.wait_all_tasks_blocked(0.001)
+                    out += capsys.readouterr().out
+            nursery.cancel_scope.cancel()
+    assert out == "lost: ConnectionState.RECONNECTING\nback as if nothing had happened\n"
 
 
 def test_testing_an_application() -> None:

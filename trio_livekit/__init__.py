@@ -14,6 +14,7 @@ __all__ = [
     "ConnectError",
     "ConnectErrorReason",
     "ConnectionQuality",
+    "ConnectionState",
     "DataTrackFrame",
     "DataTrackSubscription",
     "DecodeError",
@@ -31,6 +32,7 @@ __all__ = [
     "PublishErrorReason",
     "PushError",
     "PushErrorReason",
+    "ReconnectPolicy",
     "RemoteDataTrack",
     "RemoteDataTracks",
     "RemoteParticipant",
@@ -54,6 +56,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import events
 from ._sansio.signal.messages import ConnectionQuality, DisconnectReason, ParticipantKind, Permission, RoomInfo
+from ._session.reconnect import ReconnectPolicy
 from ._version import __version__
 from .data_tracks import (
     DataTrackFrame,
@@ -85,7 +88,7 @@ from .errors import (
     TransportError,
 )
 from .participants import LocalParticipant, RemoteParticipant
-from .room import Room, RoomEvents, connect
+from .room import ConnectionState, Room, RoomEvents, connect
 
 if TYPE_CHECKING:
     from .tokens import VideoGrants, access_token

@@ -19,6 +19,8 @@ __all__ = [
     "ParticipantMetadataChanged",
     "ParticipantNameChanged",
     "ParticipantPermissionsChanged",
+    "Reconnected",
+    "Reconnecting",
     "RoomEvent",
     "RoomInfoChanged",
     "RoomMetadataChanged",
@@ -137,6 +139,26 @@ class DataTrackUnpublished:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnecting:
+    """The connection to the server was lost, in whole or in part, and is being taken up again.
+
+    As long as only signalling is lost, frames flow on; what is asked for meanwhile waits.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Reconnected:
+    """The connection is back, and the room's state is the server's again; events for what was missed came before.
+
+    Attributes:
+        resumed: the session went on, and nobody in the room noticed. Otherwise it is another one: the others saw this
+            client leave and come back, and what was sent meanwhile is lost.
+    """
+
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class EventsMissed:
     """This reader fell behind and its buffer overflowed: so many events are lost to it. Read the state afresh."""
 
@@ -157,6 +179,8 @@ RoomEvent = (
     | RoomInfoChanged
     | DataTrackPublished
     | DataTrackUnpublished
+    | Reconnecting
+    | Reconnected
     | EventsMissed
 )
 """Everything that ``room.events()`` yields."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["Room", "RoomEvents", "connect"]
+__all__ = ["ConnectionState", "Room", "RoomEvents", "connect"]
 
+import enum
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
@@ -16,6 +17,7 @@ from . import events as ev
 from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
 from ._session.mailbox import Mailbox
+from ._session.reconnect import Interrupted, ReconnectPolicy, Regained
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
 from .data_tracks import LocalDataTrack, RemoteDataTrack
 from .participants import LocalParticipant, RemoteParticipant
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
     from .errors import LiveKitError
 
 DEFAULT_EVENT_BUFFER = 256
+DEFAULT_RECONNECT_POLICY = ReconnectPolicy()
+
+
+class ConnectionState(enum.Enum):
+    """How a room stands: ``CONNECTED`` and ``RECONNECTING`` alternate, and ``DISCONNECTED`` is the end."""
+
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    DISCONNECTED = "disconnected"
 
 
 @asynccontextmanager
@@ -37,32 +48,33 @@ async def connect(
     *,
     join_timeout: float = 15.0,
     auto_subscribe: bool = True,
+    reconnect: ReconnectPolicy | None = DEFAULT_RECONNECT_POLICY,
     ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Room]:
     """Join the room that ``token`` names, for as long as the block lasts.
 
-    The block is entered when data can flow both ways. Leaving it, for whatever reason, leaves the room. Losing the room
-    cancels the block, and comes out as ``RoomDisconnected``.
+    The block is entered when data can flow both ways. Leaving it, for whatever reason, leaves the room. A connection
+    that is lost is taken up again under the block, with everything that is published and subscribed in it. Losing the
+    room for good cancels the block, and comes out as ``RoomDisconnected``.
 
     Args:
         url: the server, ``wss://host[:port]`` (also ``ws``, ``https``, ``http``).
         token: an access token, from ``access_token`` or your backend.
         join_timeout: seconds that joining may take; a ``trio.fail_after`` around the block would bound the whole visit.
+        reconnect: for how long, and at which pace, a lost connection is taken up again; ``None`` for not at all.
         auto_subscribe: whether the server sends the media tracks of others; data tracks are always subscribed by hand.
         ssl_context: for ``wss``, instead of the system's.
 
     Raises:
         ConnectError: the room could not be joined; its ``reason`` says why.
-        RoomDisconnected: the room was lost inside the block; its ``reason`` says why.
+        RoomDisconnected: the room was lost for good inside the block; its ``reason`` says why.
     """
     # Late, because the protocol stack and what it leans on take several times as long to import as trio does.
     from ._session.session import SessionOptions, open_session
 
     room = Room()
-    options = SessionOptions(auto_subscribe=auto_subscribe, ssl_context=ssl_context)
-    async with open_session(
-        url, token, join_timeout_s=join_timeout, options=options, listener=room._on_session_event
-    ) as session:
+    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context)
+    async with open_session(url, token, options=options, listener=room._on_session_event) as session:
         room._enter(session)
         try:
             yield room
@@ -114,9 +126,27 @@ class Room:
         self._readers: set[RoomEvents] = set()
         self._changed = trio.Event()
         self._entered = False
+        self._state = ConnectionState.CONNECTED
         self._over: Exception | None = None
 
     # --- state --------------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> ConnectionState:
+        """How the room stands right now."""
+        return self._state
+
+    async def wait_connected(self) -> None:
+        """Wait until the room is connected, which it may be already.
+
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost.
+        """
+        await trio.lowlevel.checkpoint()
+        while True:
+            self._check_open()
+            if self._state is ConnectionState.CONNECTED:
+                return
+            await self._changed.wait()
 
     @property
     def name(self) -> str:
@@ -211,6 +241,7 @@ class Room:
 
     def _leave(self, lost: LiveKitError | None) -> None:
         self._over = lost or trio.ClosedResourceError("the room was left")
+        self._state = ConnectionState.DISCONNECTED
         for reader in self._readers:
             reader._mailbox.end(lost)
         for participant in self._participants.values():
@@ -223,6 +254,13 @@ class Room:
 
     def _on_session_event(self, event: SessionEvent) -> None:
         match event:
+            case Interrupted():
+                self._state = ConnectionState.RECONNECTING
+                self._emit(ev.Reconnecting())
+            case Regained(resumed):
+                self._state = ConnectionState.CONNECTED
+                self._emit(ev.Reconnected(resumed))
+                self._notify()
             case Joined(info):
                 participant = self._participants[info.identity] = RemoteParticipant(info)
                 self._emit(ev.ParticipantConnected(participant))

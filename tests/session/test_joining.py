@@ -116,7 +116,7 @@ async def test_a_server_that_begins_with_something_else() -> None:
 
 
 async def test_a_server_whose_answer_makes_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trio_livekit._session.session._LAST_WORD_S", 0.01)
+    monkeypatch.setattr("trio_livekit._session.connection._LAST_WORD_S", 0.01)
 
     async def answer(websocket: Websocket) -> None:
         join = m.Join(m.RoomInfo("RM_1", "room"), m.ParticipantInfo("PA_1", "me"))

@@ -78,6 +78,7 @@ class SignalRequest:
         self.websocket: Websocket | None = None
         self.is_sent = False
         self.done = trio.Event()
+        self._upgrading = trio.CancelScope()
 
     async def make(self, background: trio.Nursery, ssl_context: ssl.SSLContext | None) -> Websocket:
         """Send the request and return what comes of it. The token goes into a header, so that no proxy logs it.
@@ -96,11 +97,19 @@ class SignalRequest:
             raise self._explanation()
         return self.websocket
 
+    async def abandon(self) -> None:
+        """Nobody will want what comes of it: close that, or see to it that nothing does."""
+        if self.is_sent:
+            self._upgrading.cancel("nobody waits for the answer any more")
+            await self.done.wait()
+            if self.websocket is not None:
+                await self.websocket.aclose()
+
     async def _upgrade(self, background: trio.Nursery, stream: ClientStream) -> None:
+        headers = [("Authorization", f"Bearer {self._token}")]
         try:
-            self.websocket = await upgrade(
-                background, stream, self._url, headers=[("Authorization", f"Bearer {self._token}")]
-            )
+            with self._upgrading:
+                self.websocket = await upgrade(background, stream, self._url, headers=headers)
         except (UpgradeRefused, WebsocketClosed, OSError) as exc:
             self._failure = exc
         finally:

@@ -15,17 +15,17 @@ import trio
 
 from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
 from .._sansio.peer import Failed
-from .._sansio.signal.messages import Answer, Offer, Target, Trickle
+from .._sansio.signal.messages import Answer, Offer, SyncState, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
 from .labels import DATA_TRACK, LOSSY, RELIABLE
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from .._sansio.peer import PeerEvent
-    from .._sansio.signal.messages import IceServer
+    from .._sansio.signal.messages import DataTrackInfo, IceServer
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,9 @@ _REQUIRED = frozenset((RELIABLE, LOSSY))
 class Links:
     """One peer connection that we offer, and on older servers a second one that the server offers.
 
-    ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step. ``on_progress()`` is called
-    while it is asked for, whenever there may be room for more.
+    ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step, ``on_ready()`` when all that
+    the server wants open is open, and ``on_progress()``, while it is asked for, whenever there may be room for more.
+    None of them is called after ``close``.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Links:
         ssl_context: ssl.SSLContext | None,
         on_message: Callable[[str, bytes], None],
         on_lost: Callable[[str], None],
+        on_ready: Callable[[], None],
         on_progress: Callable[[], None],
     ) -> None:
         self._include_loopback = include_loopback
@@ -55,6 +57,7 @@ class Links:
         self._relay_only = False
         self._on_message = on_message
         self._on_lost = on_lost
+        self._on_ready = on_ready
         self._on_progress = on_progress
         self._nursery: trio.Nursery | None = None
         self._publisher = self._peer("publisher", controlling=True)
@@ -64,8 +67,7 @@ class Links:
         self._early: list[Trickle] = []
         self._offer = Offer("")
         self._closed = False
-        self.ready = trio.Event()
-        """Set when everything that the server wants open is open."""
+        self._answer: Answer | None = None
 
     # --- descriptions -------------------------------------------------------------------------------------------------
 
@@ -93,6 +95,7 @@ class Links:
         except DecodeError as exc:
             self._on_lost(f"the server's answer is malformed: {exc}")
             return
+        self._answer = answer
         self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
         for label in (LOSSY, DATA_TRACK):
             self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
@@ -100,8 +103,8 @@ class Links:
 
     async def on_offer(self, offer: Offer) -> Answer:
         """The server offers its peer connection: take it. Raises ``DecodeError``, ``TransportError`` or ``OSError``."""
-        if self._subscriber is not None or self._nursery is None:
-            raise DecodeError("a second offer for the subscriber connection")
+        if self._nursery is None:
+            raise TransportError("the server offered its peer connection too early")
         subscriber = self._subscriber = self._peer("subscriber", controlling=False)
         await subscriber.gather()
         if self._closed:
@@ -111,6 +114,19 @@ class Links:
         self._nursery.start_soon(subscriber.run, name="subscriber connection")
         self._replay(Target.SUBSCRIBER)
         return Answer(answer, offer.id)
+
+    @property
+    def has_subscriber(self) -> bool:
+        """Whether the server has offered its peer connection."""
+        return self._subscriber is not None
+
+    def on_restart_offer(self, offer: Offer) -> Answer:
+        """The server offers its peer connection again, to restart ICE as after a resume. Raises ``DecodeError``.
+
+        Not async: the candidates that follow the offer are for after the restart.
+        """
+        assert self._subscriber is not None
+        return Answer(self._subscriber.accept_restart(offer.sdp), offer.id)
 
     def on_trickle(self, trickle: Trickle) -> None:
         """A candidate of the server's; kept until the description it belongs to is there."""
@@ -149,6 +165,11 @@ class Links:
         """Call ``on_progress`` whenever there may be room for more, or do not."""
         self._publisher.watch_progress(self._on_progress if watch else None)
 
+    def describe(self, data_tracks: Iterable[DataTrackInfo]) -> SyncState:
+        """What a resumed session tells the server: the connection as it stands, and the tracks published on it."""
+        channels = tuple((label, channel_id, Target.PUBLISHER) for label, channel_id in self._channels.items())
+        return SyncState(self._offer, self._answer, tuple(data_tracks), channels)
+
     # --- life ---------------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -168,6 +189,9 @@ class Links:
         self._publisher.close()
         if self._subscriber is not None:
             self._subscriber.close()
+        self.watch_progress(False)
+        if self._nursery is not None:
+            self._nursery.cancel_scope.cancel("the peer connections are closed")
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -183,6 +207,8 @@ class Links:
         labels: dict[int, str] = {}
 
         def receive(event: PeerEvent) -> None:
+            if self._closed:
+                return
             if type(event) is MessageReceived:
                 label = labels.get(event.channel_id)
                 if label is not None:
@@ -197,7 +223,7 @@ class Links:
             labels[event.channel_id] = event.label
             self._missing.discard(event.label if which == "publisher" else f"subscriber {event.label}")
             if not self._missing:
-                self.ready.set()
+                self._on_ready()
         elif isinstance(event, ChannelClosed):
             label = labels.pop(event.channel_id, "")
             if which == "publisher":

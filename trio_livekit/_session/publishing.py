@@ -99,7 +99,7 @@ class Publication:
                 raise PushError(PushErrorReason.UNPUBLISHED, f"the track {self.name!r} is not published any more")
             raise PushError(PushErrorReason.NOT_CONNECTED, "the session is reconnecting")
         if self._owner.is_offline:
-            if not counted:
+            if not counted or not self._owner.is_heard:
                 raise PushError(PushErrorReason.NOT_CONNECTED, "the peer connection is lost")
             self.dropped += 1
             return
@@ -148,17 +148,22 @@ class Publishing:
 
     def __init__(self, send_request: Callable[[m.Request], None], links: Links, reschedule: Callable[[], None]) -> None:
         self._send_request = send_request
-        self._links = links
+        self._links: Links | None = links
         self._reschedule = reschedule
         self._core = Publications()
         self._queue = SendQueue()
         self._publications: dict[int, Publication] = {}
         self._progress = trio.Event()
         self._closed = False
-        self.is_offline = False
-        """The peer connection is lost: nothing can be sent, and frames are dropped."""
+        self.is_heard = True
+        """There is a signal connection to send requests on."""
         self._handed_bytes = 0  # to the channel, ever
         self._watchers = 0  # tasks that wait for the channel to be empty
+
+    @property
+    def is_offline(self) -> bool:
+        """Whether there is no peer connection: nothing can be sent, and frames are dropped."""
+        return self._links is None
 
     # --- the blocks of the application --------------------------------------------------------------------------------
 
@@ -194,14 +199,16 @@ class Publishing:
         """Packetize a frame and send or queue its packets. Raises ``PushError``."""
         handle = publication.handle
         queue = self._queue
+        links = self._links
+        assert links is not None  # else it was not asked for
         if not queue.has_room(handle):
             text = f"{publication.name!r} has its fill of frames waiting to be sent"
             raise PushError(PushErrorReason.QUEUE_FULL, text)
         now = trio.current_time()
         packets = publication.packetize(payload, now, user_timestamp)
-        if queue.passes(packets, self._links.unsent_amount(DATA_TRACK)):
+        if queue.passes(packets, links.unsent_amount(DATA_TRACK)):
             self._handed_bytes += len(packets[0])
-            self._links.send(DATA_TRACK, packets)
+            links.send(DATA_TRACK, packets)
         else:
             queue.push(handle, packets)
             self._send(now)
@@ -222,10 +229,14 @@ class Publishing:
     async def wait_handed_over(self) -> None:
         """Wait until what the channel has been given so far has left it."""
         mark = self._handed_bytes
+        links = self._links
         self._watchers += 1
         try:
-            while not self._closed and self._handed_bytes - self._links.buffered_amount(DATA_TRACK) < mark:
-                self._links.watch_progress(True)
+            # What was handed to a connection that is lost now has left, or never will.
+            while not self._closed and links is not None and links is self._links:
+                if self._handed_bytes - links.buffered_amount(DATA_TRACK) >= mark:
+                    break
+                links.watch_progress(True)
                 await self.wait_progress()
         finally:
             self._watchers -= 1
@@ -264,11 +275,42 @@ class Publishing:
         """Something was acknowledged, or time has passed: the channel may take more."""
         self._send(trio.current_time())
 
+    def published(self) -> list[m.DataTrackInfo]:
+        """The tracks that are up."""
+        return self._core.published()
+
+    def on_connected(self, links: Links) -> None:
+        """There is another session: what is wanted is asked of it."""
+        self._links = links
+        self.is_heard = True
+        self._pump()
+
+    def on_signal_lost(self) -> None:
+        """Nobody hears our requests, for now. Frames go on."""
+        self.is_heard = False
+        self._core.on_signal_lost()
+
+    def on_resumed(self, tracks: tuple[m.DataTrackInfo, ...]) -> None:
+        """Our requests are heard again; ``tracks`` are all that the server has of us."""
+        self.is_heard = True
+        self._core.on_resumed(tracks)
+        self._confirm_gone()
+        self._pump()
+
+    def on_session_lost(self) -> None:
+        """The session is over, and another is to take its place."""
+        self.on_signal_lost()
+        self.on_links_lost()
+        self._core.on_new_session()
+        self._confirm_gone()
+        self._pump()
+
     def on_links_lost(self) -> None:
         """The peer connection is lost, and the room with it unless that is repaired."""
-        self.is_offline = True
+        self._links = None
         for handle, frames in self._queue.clear().items():
             self._publications[handle].dropped += frames
+        self._notify()
 
     def close(self) -> None:
         """The session is over: nothing is sent any more."""
@@ -297,7 +339,7 @@ class Publishing:
 
     def _send(self, now: float) -> None:
         """Hand the channel what it should have now."""
-        if self._closed or self.is_offline:
+        if self._closed or self._links is None:
             return
         packets = self._queue.packets_to_send(self._links.unsent_amount(DATA_TRACK), now)
         if packets:
@@ -326,11 +368,17 @@ class Publishing:
                 case Unpublished(_, by_server=True):
                     text = f"the server unpublished {publication.name!r}; the permission to publish may be gone"
                     self._fail(publication, PublishError(PublishErrorReason.UNPUBLISHED, text))
-        if not self._closed:
+        if self.is_heard and not self._closed:
             for command in self._core.poll_commands(trio.current_time()):
                 self._send_request(command)
         self._notify()
         self._reschedule()
+
+    def _confirm_gone(self) -> None:
+        """Those who wait for a track to be unpublished may stop where there is nothing left to confirm."""
+        for publication in self._publications.values():
+            if not self._core.knows(publication.handle):
+                publication.gone.set()
 
     def _fail(self, publication: Publication, error: PublishError) -> None:
         """The track is not, or no longer, published: whoever waits for it is told, and its block is cancelled."""

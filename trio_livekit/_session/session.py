@@ -1,61 +1,54 @@
-"""One joined room: joining, running, leaving.
+"""One joined room, for as long as its block lasts, whatever becomes of the connections on the way.
 
 The session owns the room's only nursery. Its parts share no tasks and no locks: signalling messages and packets come
 in on the step of whoever reads them, and are routed, synchronously, to the feature that owns them. What the room looks
 like is told upwards through one ``listener``, a synchronous function as well.
+
+Connections come and go below it. A task keeps one up: it resumes the session over another websocket where the server
+still has it, and joins anew where it has not. Publications and subscriptions stay, and are asked for again.
 """
 
 from __future__ import annotations
 
 __all__ = ["Session", "SessionEvent", "SessionOptions", "open_session"]
 
-import ipaddress
 import logging
 import math
-import platform
+import secrets
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import trio
 
 from .._sansio.signal import messages as m
 from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
-from .._transport.websocket import WebsocketClosed
-from .._version import __version__
-from .._wire.signal import encode_join_request
-from ..errors import ConnectError, ConnectErrorReason, DecodeError, LiveKitError, RoomDisconnected, TransportError
-from .joining import NoSuchEndpoint, SignalRequest, signal_base_url
+from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
+from .connection import Connection, Endpoint, Loss, Remedy
+from .joining import signal_base_url
 from .labels import DATA_TRACK
-from .links import Links
 from .nursery import lasting_nursery
 from .publishing import Publishing
-from .signalling import Signalling, SignalLost
+from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable
 
+    from .._sansio.signal.roster import RosterEvent
+
 logger = logging.getLogger(__name__)
 
-_FIRST_MESSAGE_TIMEOUT_S = 5.0
+_RESUME_TIMEOUT_S = 5.0
+"""How long one attempt to resume may take. It is short because a handshake that was lost is repeated slowly."""
 
-_LAST_WORD_S = 0.5
-"""How long an answer of the server's is waited for when all that remains is to leave."""
-
-_CLIENT_INFO = m.ClientInfo(
-    sdk=9,  # PYTHON: servers negotiate SCTP without checksums with SDKs they know
-    version=__version__,
-    protocol=17,
-    client_protocol=2,
-    os=platform.system().lower(),
-)
 
 SessionEvent = (
-    Joined
+    Interrupted
+    | Regained
+    | Joined
     | Left
     | Changed
     | SelfChanged
@@ -68,31 +61,37 @@ SessionEvent = (
 )
 
 
+_FAREWELL_S = 0.5
+"""How long leaving may take to open a websocket for the goodbye, where the one there was is lost."""
+
+
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
     """What a caller of ``connect`` may choose."""
 
+    join_timeout_s: float = 15.0
     auto_subscribe: bool = True
+    reconnect: ReconnectPolicy | None = None
     ssl_context: ssl.SSLContext | None = None
 
 
 @asynccontextmanager
 async def open_session(
-    url: str, token: str, *, join_timeout_s: float, options: SessionOptions, listener: Callable[[SessionEvent], None]
+    url: str, token: str, *, options: SessionOptions, listener: Callable[[SessionEvent], None]
 ) -> AsyncIterator[Session]:
     """Join a room for as long as the block lasts.
 
-    Raises ``ConnectError`` where it cannot be joined, and ``RoomDisconnected`` where it is lost inside the block.
-    Cancelling while joining or inside the block leaves the room, and leaves nothing behind.
+    Raises ``ConnectError`` where it cannot be joined, and ``RoomDisconnected`` where it is lost for good inside the
+    block. Cancelling while joining or inside the block leaves the room, and leaves nothing behind.
     """
-    base_url = signal_base_url(url)
+    endpoint = Endpoint(signal_base_url(url), options.auto_subscribe, options.ssl_context)
     async with lasting_nursery("the room") as (nursery, background):
-        session = Session(nursery, background, base_url, token, options, listener)
+        session = Session(nursery, background, endpoint, token, options, listener)
         try:
-            with trio.move_on_after(join_timeout_s) as bound:
+            with trio.move_on_after(options.join_timeout_s) as bound:
                 await session.join()
             if bound.cancelled_caught:
-                raise ConnectError(ConnectErrorReason.TIMEOUT, f"joining took longer than {join_timeout_s:g} s")
+                raise ConnectError(ConnectErrorReason.TIMEOUT, f"joining took longer than {options.join_timeout_s:g} s")
             yield session
         finally:
             await session.leave()
@@ -105,38 +104,33 @@ class Session:
         self,
         nursery: trio.Nursery,
         background: trio.Nursery,
-        base_url: str,
+        endpoint: Endpoint,
         token: str,
         options: SessionOptions,
         listener: Callable[[SessionEvent], None],
     ) -> None:
         self._nursery = nursery  # of the block: cancelling it ends the block
         self._background = background  # of everything that runs until the room has been left
-        self._base_url = base_url
+        self._endpoint = endpoint
         self._token = token
         self._options = options
         self._listener = listener
-        self._request: SignalRequest | None = None
-        self._signalling: Signalling | None = None
-        self._joined = self._leaving = self._links_lost = False
-        self._end: LiveKitError | None = None
+        self._leaving = False
+        self._end: RoomDisconnected | None = None
         self._ended = trio.Event()
         self._sleep = trio.CancelScope()
-        self._links = Links(
-            include_loopback=_is_this_machine(base_url),
-            ssl_context=options.ssl_context,
-            on_message=self._on_message,
-            on_lost=self._on_links_lost,
-            on_progress=self._on_progress,
-        )
-        self.publishing = Publishing(self._send_request, self._links, self._reschedule)
+        self._keeping = trio.CancelScope()
+        self._kept = trio.Event()
+        self._kept.set()
+        self._connection = self._new_connection()
+        self.publishing = Publishing(self._send_request, self._connection.links, self._reschedule)
         self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule)
         self.roster: Roster
         self.room = m.RoomInfo()
         self.server_version = ""
 
     @property
-    def end(self) -> LiveKitError | None:
+    def end(self) -> RoomDisconnected | None:
         """What ended the room from outside, if anything did."""
         return self._end
 
@@ -144,107 +138,140 @@ class Session:
 
     async def join(self) -> None:
         """From nothing to a room in which data flows. Raises ``ConnectError``."""
-        try:
-            offer = await self._links.prepare()
-            join = await self._open_signalling(offer)
-            self._on_join(join)
-            await self._background.start(self._links.run, name="room: peer connections")
-            self._background.start_soon(self._run_signalling, join, name="room: signalling")
-            self._background.start_soon(self._keep_time, name="room: timers")
-            self._nursery.start_soon(self._raise_end, name="room: end")
-            await self._links.ready.wait()
-        except TransportError as exc:
-            raise ConnectError(ConnectErrorReason.TRANSPORT, str(exc)) from exc
-        self._joined = True
+        join = await self._connection.join(self._token)
+        self.roster = Roster(join.participant)
+        self._on_join(join)
+        await self._connection.establish()
+        self._kept = trio.Event()
+        self._background.start_soon(self._keep_connected, name="room: connection")
+        self._background.start_soon(self._keep_time, name="room: timers")
+        self._nursery.start_soon(self._raise_end, name="room: end")
 
     async def leave(self) -> None:
-        """Leave, in a bounded time and whatever the state; nothing of the session works afterwards.
-
-        A server that misses the peer connection before it has read the goodbye would wait for us to come back.
-        """
+        """Leave, in a bounded time and whatever the state; nothing of the session works afterwards."""
         self._leaving = True
         self.publishing.close()
         self.subscribing.close(self._end)
-        if self._signalling is None:
-            await self._await_admission()
-        if self._signalling is not None:
-            await self._signalling.leave()
-        self._links.close()
+        self._keeping.cancel("the room is being left")
+        with trio.CancelScope(shield=True):
+            await self._kept.wait()  # so that there is one connection, in one state, to be left
+            if self._connection.is_mute and self._end is None:
+                await self._find_words()
+            await self._connection.leave()
 
-    async def _await_admission(self) -> None:
-        """The server may be letting us in while we give up: then it has to be told, or others would see us there."""
-        request = self._request
-        if request is not None and request.is_sent:
-            with trio.move_on_after(_LAST_WORD_S, shield=True):
-                await request.done.wait()
-            if request.websocket is not None:
-                self._signalling = Signalling(request.websocket, self._on_response)
-
-    async def _open_signalling(self, offer: m.Offer) -> m.Join:
-        """Connect with one peer connection where the server can, with two where it cannot, and read its first word."""
-        try:
-            await self._connect_signalling("/rtc/v1", self._join_parameters(offer))
-        except NoSuchEndpoint:
+    async def _find_words(self) -> None:
+        """A goodbye needs a websocket. Without it the others would see us in the room for a while."""
+        with trio.move_on_after(_FAREWELL_S):
             try:
-                await self._connect_signalling("/rtc", self._legacy_join_parameters())
-            except NoSuchEndpoint as exc:
-                text = f"{self._base_url} has no LiveKit signalling endpoint: is this a LiveKit server?"
-                raise ConnectError(ConnectErrorReason.UNREACHABLE, text, status=404) from exc
-            join = await self._receive_join()
-            self._send_request(offer)
-            if join.subscriber_primary:
-                self._links.expect_subscriber()
-            return join
-        return await self._receive_join()
+                await self._connection.resume(self._token, self.roster.local.sid, m.SyncState())
+            except ConnectError:
+                pass
 
-    async def _connect_signalling(self, path: str, parameters: dict[str, str]) -> None:
-        self._request = SignalRequest(self._base_url, path, parameters, self._token)
-        websocket = await self._request.make(self._background, self._options.ssl_context)
-        self._signalling = Signalling(websocket, self._on_response)
-
-    async def _receive_join(self) -> m.Join:
-        assert self._signalling is not None
-        try:
-            with trio.fail_after(_FIRST_MESSAGE_TIMEOUT_S):
-                first = await self._signalling.receive_first()
-        except (WebsocketClosed, trio.TooSlowError) as exc:
-            text = "the server accepted the websocket, and then did not say anything"
-            raise ConnectError(ConnectErrorReason.SERVER_ERROR, text) from exc
-        if isinstance(first, m.Leave):
-            text = f"the server sent us away: {first.reason.name}"
-            raise ConnectError(ConnectErrorReason.REFUSED, text, disconnect_reason=first.reason)
-        if not isinstance(first, m.Join):
-            text = f"the server began with {type(first).__name__} instead of a join response"
-            raise ConnectError(ConnectErrorReason.SERVER_ERROR, text)
-        return first
-
-    def _join_parameters(self, offer: m.Offer) -> dict[str, str]:
-        request = m.JoinRequest(
-            _CLIENT_INFO,
-            auto_subscribe=self._options.auto_subscribe,
-            auto_subscribe_data_track=False,
-            publisher_offer=offer,
+    def _new_connection(self) -> Connection:
+        return Connection(
+            self._background,
+            self._endpoint,
+            on_response=self._on_response,
+            on_message=self._on_message,
+            on_progress=self._on_progress,
+            on_links_lost=self._on_links_lost,
         )
-        return {"join_request": encode_join_request(request)}
 
-    def _legacy_join_parameters(self) -> dict[str, str]:
-        return {
-            "auto_subscribe": str(int(self._options.auto_subscribe)),
-            "protocol": str(_CLIENT_INFO.protocol),
-            "client_protocol": str(_CLIENT_INFO.client_protocol),
-            "sdk": "python",
-            "version": _CLIENT_INFO.version,
-            "os": _CLIENT_INFO.os,
-        }
+    # --- losing and regaining the connection --------------------------------------------------------------------------
 
-    # --- tasks --------------------------------------------------------------------------------------------------------
-
-    async def _run_signalling(self, join: m.Join) -> None:
-        assert self._signalling is not None
+    async def _keep_connected(self) -> None:
+        """Take the connection up again whenever it is lost, until it is lost for good."""
+        policy = self._options.reconnect
+        backoff = Backoff(policy or ReconnectPolicy(), secrets.SystemRandom().random)
         try:
-            await self._signalling.run(join.ping_interval_s, join.ping_timeout_s)
-        except SignalLost as exc:
-            self._finish(m.DisconnectReason.SIGNAL_CLOSE, str(exc))
+            with self._keeping:
+                end: RoomDisconnected | None = None
+                while end is None:
+                    loss = await self._connection.wait_lost()
+                    if policy is None or loss.remedy is Remedy.NONE:
+                        end = _disconnected(loss)
+                    else:
+                        backoff.on_lost(trio.current_time())
+                        end = await self._regain(loss, backoff)
+                self._finish(end)
+        finally:
+            self._kept.set()
+
+    async def _regain(self, loss: Loss, backoff: Backoff) -> RoomDisconnected | None:
+        """Try until the connection is back, or it is time to give up: the result then says why."""
+        self._listener(Interrupted())
+        self.publishing.on_signal_lost()
+        self.subscribing.on_signal_lost()
+        failure: ConnectError | None = None
+        while loss.remedy is not Remedy.NONE:
+            delay_s = backoff.next_delay_s(trio.current_time())
+            if delay_s is None:
+                break
+            await trio.sleep(delay_s)
+            loss = self._connection.loss or loss  # what else was lost meanwhile
+            try:
+                await self._take_up(loss.remedy)
+            except ConnectError as error:
+                logger.info("the room is not regained yet: %s", error)
+                failure, tried = error, loss.remedy
+                loss = _after(error, self._connection.loss or loss)
+                if loss.remedy is not tried:
+                    backoff.hurry()
+            else:
+                backoff.on_regained(trio.current_time())
+                self._listener(Regained(loss.remedy is Remedy.RESUME))
+                return None
+        return _disconnected(loss, failure)
+
+    async def _take_up(self, remedy: Remedy) -> None:
+        """One attempt, bounded in time. Raises ``ConnectError``."""
+        resuming = remedy is Remedy.RESUME
+        limit_s = _RESUME_TIMEOUT_S if resuming else self._options.join_timeout_s
+        with trio.move_on_after(limit_s) as bound:
+            await (self._resume() if resuming else self._restart())
+        if bound.cancelled_caught:
+            raise ConnectError(ConnectErrorReason.TIMEOUT, f"reconnecting took longer than {limit_s:g} s")
+
+    async def _resume(self) -> None:
+        """The same session over another websocket; the peer connections know nothing of it."""
+        state = self._connection.links.describe(self.publishing.published())
+        sid = self.roster.local.sid
+        participants = (await self._connection.resume(self._token, sid, state)).participants
+        self._on_roster(self.roster.retain({info.sid for info in participants}) + self.roster.apply(participants))
+        own = next((info for info in participants if info.sid == sid), self.roster.local)
+        self._connection.resumed()
+        self.publishing.on_resumed(own.data_tracks)
+        self.subscribing.on_resumed()
+
+    async def _restart(self) -> None:
+        """Another session, which begins as the first one did."""
+        self.publishing.on_session_lost()
+        self.subscribing.on_session_lost()
+        await self._connection.leave()
+        self._connection = self._new_connection()
+        self._on_join(await self._connection.join(self._token))
+        await self._connection.establish()
+        self.publishing.on_connected(self._connection.links)
+        self.subscribing.on_connected()
+
+    def _finish(self, end: RoomDisconnected) -> None:
+        if self._leaving:
+            return
+        self._end = end
+        self._ended.set()
+        # The block goes first, so that of all the errors it could end with it is this one that comes out of it. Blocks
+        # of tracks elsewhere, in tasks that only borrowed the room, hear of it from their tracks.
+        self._nursery.cancel_scope.cancel(str(end))
+        self.publishing.close()
+        self.subscribing.close(end)
+
+    async def _raise_end(self) -> None:
+        """The end of the room from outside comes out of the room's block from here."""
+        await self._ended.wait()
+        assert self._end is not None
+        raise copy(self._end) from self._end.__cause__  # what we keep must not keep the frames of the application
+
+    # --- time ---------------------------------------------------------------------------------------------------------
 
     async def _keep_time(self) -> None:
         """The one timer of the session's features."""
@@ -254,27 +281,6 @@ class Session:
             self.subscribing.handle_timeout(now)
             with trio.CancelScope(deadline=self._next_timeout()) as self._sleep:
                 await trio.sleep_forever()
-
-    async def _raise_end(self) -> None:
-        """The end of the room from outside comes out of the room's block from here."""
-        await self._ended.wait()
-        assert self._end is not None
-        raise copy(self._end)  # what we keep must not keep the frames of the application
-
-    def _finish(self, reason: m.DisconnectReason, text: str) -> None:
-        if self._end is not None or self._leaving:
-            return
-        if self._joined:
-            self._end = RoomDisconnected(reason, f"disconnected from the room ({reason.name}): {text}")
-        else:
-            error = ConnectErrorReason.TRANSPORT if reason is _TRANSPORT else ConnectErrorReason.REFUSED
-            self._end = ConnectError(error, text, disconnect_reason=reason)
-        self._ended.set()
-        # The block goes first, so that of all the errors it could end with it is this one that comes out of it. Blocks
-        # of tracks elsewhere, in tasks that only borrowed the room, hear of it from their tracks.
-        self._nursery.cancel_scope.cancel(str(self._end))
-        self.publishing.close()
-        self.subscribing.close(self._end)
 
     def _next_timeout(self) -> float:
         deadlines = (self.publishing.next_timeout(), self.subscribing.next_timeout())
@@ -294,52 +300,35 @@ class Session:
     def _on_progress(self) -> None:
         self.publishing.on_progress()
 
-    def _on_links_lost(self, reason: str) -> None:
-        if not self._links_lost:
-            self._links_lost = True
-            self.publishing.on_links_lost()
-            self._background.start_soon(self._await_last_word, reason, name="room: last word")
-
-    async def _await_last_word(self, reason: str) -> None:
-        """A server that ends a session says why, and closes the connections: which is seen first is chance."""
-        await trio.sleep(_LAST_WORD_S)
-        self._finish(_TRANSPORT, reason)
+    def _on_links_lost(self) -> None:
+        self.publishing.on_links_lost()
 
     def _on_join(self, join: m.Join) -> None:
-        self.room = join.room
+        """A session begins: who is here, of whom some may have been there in the session before."""
         self.server_version = join.server_version
-        self._links.use_ice_servers(join.ice_servers, relay_only=join.force_relay)
-        self.roster = Roster(join.participant, join.other_participants)
-        for info in self.roster:
-            self._listener(Joined(info))
-            self.subscribing.on_participant(info)
+        self._on_room(m.RoomUpdate(join.room))
+        self._on_roster(self.roster.replace(join.participant, join.other_participants))
 
     def _on_response(self, response: m.Response) -> None:
         match response:
             case m.ParticipantUpdate(participants):
-                self._on_update(participants)
+                self._on_roster(self.roster.apply(participants))
             case m.SubscriberHandles(handles):
                 self.subscribing.on_handles(handles)
             case m.DataTrackPublished() | m.DataTrackUnpublished() | m.RequestResponse():
                 self.publishing.on_response(response)
-            case m.Answer():
-                self._links.on_answer(response)
-            case m.Offer():
-                self._background.start_soon(self._answer, response, name="room: answer an offer")
-            case m.Trickle():
-                self._links.on_trickle(response)
-            case m.Leave():
-                self._finish(response.reason, f"the server ended the session: {response.reason.name}")
-            case m.RoomUpdate(room):
-                self._listener(response)
-                self.room = room
+            case m.RoomUpdate():
+                self._on_room(response)
             case m.RefreshToken(token):
                 self._token = token
             case m.SpeakersChanged() | m.ConnectionQualityUpdate():
                 self._listener(response)
 
-    def _on_update(self, participants: tuple[m.ParticipantInfo, ...]) -> None:
-        events = self.roster.apply(participants)
+    def _on_room(self, update: m.RoomUpdate) -> None:
+        self._listener(update)
+        self.room = update.room
+
+    def _on_roster(self, events: list[RosterEvent]) -> None:
         back = {event.info.identity for event in events if isinstance(event, Joined)}
         for event in events:
             match event:
@@ -357,29 +346,27 @@ class Session:
                     self._listener(event)
                     self.publishing.on_own_tracks(new.data_tracks)
 
-    async def _answer(self, offer: m.Offer) -> None:
-        try:
-            self._send_request(await self._links.on_offer(offer))
-        except (DecodeError, TransportError, OSError) as exc:
-            self._finish(_TRANSPORT, f"the server's offer cannot be answered: {exc}")
-
     # --- what goes out ------------------------------------------------------------------------------------------------
 
     def _send_request(self, request: m.Request) -> None:
-        assert self._signalling is not None
-        self._signalling.send_nowait(request)
+        self._connection.send_request(request)
 
     def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished) -> None:
         self._listener(event)
 
 
-_TRANSPORT = m.DisconnectReason.CONNECTION_TIMEOUT
+def _after(error: ConnectError, loss: Loss) -> Loss:
+    """What a failed attempt leaves to be done."""
+    if error.reason in (ConnectErrorReason.NOT_ALLOWED, ConnectErrorReason.INVALID_REQUEST):
+        return Loss(Remedy.NONE, m.DisconnectReason.JOIN_FAILURE, str(error))
+    if error.reason is ConnectErrorReason.ROOM_NOT_FOUND:
+        remedy = Remedy.RESTART if loss.remedy is Remedy.RESUME else Remedy.NONE
+        return Loss(remedy, m.DisconnectReason.ROOM_CLOSED, str(error))
+    return loss
 
 
-def _is_this_machine(url: str) -> bool:
-    """Whether the server is reached over a loopback address, so that candidates there are worth having."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+def _disconnected(loss: Loss, failure: ConnectError | None = None) -> RoomDisconnected:
+    text = loss.text if failure is None or str(failure) == loss.text else f"{loss.text}; reconnecting failed: {failure}"
+    error = RoomDisconnected(loss.reason, f"disconnected from the room ({loss.reason.name}): {text}")
+    error.__cause__ = failure
+    return error

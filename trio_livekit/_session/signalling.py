@@ -55,8 +55,12 @@ class Signalling:
         """Queue a request, waiting for room in the queue."""
         await self._outbox.send(encode_request(request))
 
+    async def send_first(self, request: Request) -> None:
+        """Send a request before ``run``, and so before all that are queued. Raises ``WebsocketClosed``."""
+        await self._websocket.send(encode_request(request))
+
     async def receive_first(self) -> Response:
-        """The first response this package understands: ``join``, ``reconnect`` or ``leave`` on a healthy server."""
+        """The next response this package understands, before ``run``. Raises ``WebsocketClosed``."""
         while True:
             response = self._decode(await self._websocket.receive())
             if response is not None:
@@ -91,6 +95,12 @@ class Signalling:
                 except WebsocketClosed:
                     pass
             await self._websocket.aclose()
+        self._to_send.close()
+
+    async def aclose(self) -> None:
+        """Close the websocket without a goodbye, so that the session can be resumed. Bounded, also when cancelled."""
+        self._outbox.close()
+        await self._websocket.aclose()
         self._to_send.close()
 
     async def _send_requests(self) -> None:

@@ -154,6 +154,7 @@ class Subscribing:
         self._core = Subscriptions()
         self._tracks: dict[str, RemoteTrack] = {}
         self._receive = self._core.receive
+        self._is_heard = True  # there is a signal connection to send requests on
         self._over: Exception | None = None
 
     # --- the blocks of the application --------------------------------------------------------------------------------
@@ -213,6 +214,29 @@ class Subscribing:
         self._core.on_handles(handles, trio.current_time())
         self._pump()
 
+    def on_connected(self) -> None:
+        """There is another session, and its participants are known: what is wanted is asked of it."""
+        self._is_heard = True
+        self._core.resubscribe(trio.current_time())
+        self._pump()
+
+    def on_signal_lost(self) -> None:
+        """Nobody hears our requests, for now. Frames go on."""
+        self._is_heard = False
+        self._core.on_signal_lost()
+
+    def on_resumed(self) -> None:
+        """Our requests are heard again."""
+        self._is_heard = True
+        self._core.on_resumed(trio.current_time())
+        self._pump()
+
+    def on_session_lost(self) -> None:
+        """The session is over, and another is to take its place. The readers wait."""
+        self._is_heard = False
+        self._core.reset()
+        self._pump()
+
     def close(self, error: Exception | None) -> None:
         """The session is over: ``error`` says how, ``None`` that we left."""
         if self._over is not None:
@@ -227,12 +251,12 @@ class Subscribing:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float | None:
-        return -math.inf if self._core.has_commands else self._core.next_timeout()
+        return -math.inf if self._is_heard and self._core.has_commands else self._core.next_timeout()
 
     def handle_timeout(self, now: float) -> None:
         self._core.handle_timeout(now)
         self._pump()
-        if self._over is None:
+        if self._is_heard and self._over is None:
             for command in self._core.poll_commands():
                 self._send_request(command)
 

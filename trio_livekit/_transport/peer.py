@@ -90,6 +90,9 @@ class PeerConnection:
         self._gathered = 0  # bytes given to the core since it was last asked what to send
         self._sleep = trio.CancelScope()
         self._closed = False
+        self._answered: Setup | None = None  # as what, if the other side offered
+        self._remote_ufrag = ""
+        self._remote_fingerprints: frozenset[str] = frozenset()
 
     # --- descriptions -------------------------------------------------------------------------------------------------
 
@@ -161,6 +164,23 @@ class PeerConnection:
             setup = Setup.ACTIVE
         answer = data_answer(remote, self._local_description(setup))
         self._start(Role.CLIENT if setup is Setup.ACTIVE else Role.SERVER, remote)
+        self._answered = setup
+        return answer
+
+    def accept_restart(self, sdp: str) -> str:
+        """Take a further offer, and return the answer. New credentials in it restart ICE; data flows on meanwhile.
+
+        Raises ``DecodeError``, also for an offer of another connection.
+        """
+        remote = SessionDescription.parse(sdp)
+        fingerprints = frozenset(remote.fingerprints)
+        if self._answered is None or fingerprints != self._remote_fingerprints:
+            raise DecodeError("the offer is one of another connection")
+        now = trio.current_time()
+        if remote.ufrag != self._remote_ufrag:
+            self._core.ice.restart(now)
+        answer = data_answer(remote, self._local_description(self._answered))
+        self._set_remote(remote, now)
         return answer
 
     def add_remote_candidate(self, line: str) -> None:
@@ -361,12 +381,18 @@ class PeerConnection:
             max_message_size=remote.max_message_size,
         )
         self._core.start(role, description, now)
+        self._remote_fingerprints = frozenset(remote.fingerprints)
+        self._set_remote(remote, now)
+        self._relays.need()
+        self._pump()
+
+    def _set_remote(self, remote: SessionDescription, now: float) -> None:
+        self._core.ice.set_remote_parameters(remote.ufrag, remote.password, lite=remote.ice_lite, now=now)
+        self._remote_ufrag = remote.ufrag
         for line in remote.candidates:
             self.add_remote_candidate(line)
         if remote.end_of_candidates:
             self.add_remote_candidate("")
-        self._relays.need()
-        self._pump()
 
     async def _receive(self, endpoint: DatagramEndpoint, protocol: str) -> None:
         local = endpoint.local_address

@@ -1,0 +1,380 @@
+"""One connection to a room: a signal websocket, which may be replaced by another, and the peer connections it set up.
+
+The two fail apart. When the websocket is lost the peer connections are left alone: data flows on, and ``resume`` brings
+another websocket to the same session. When the peer connections are lost, or the server knows of no such session any
+more, all of it is given up, and the room is joined anew with another ``Connection``.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Connection", "Endpoint", "Loss", "Remedy"]
+
+import enum
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+import trio
+
+from .._sansio.signal import messages as m
+from .._transport.websocket import WebsocketClosed
+from ..errors import ConnectError, ConnectErrorReason, DecodeError, TransportError
+from .joining import NoSuchEndpoint, SignalRequest
+from .links import Links
+from .parameters import (
+    LEGACY_PATH,
+    PATH,
+    join_parameters,
+    legacy_join_parameters,
+    legacy_resume_parameters,
+    resume_parameters,
+)
+from .signalling import Signalling, SignalLost
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+_FIRST_MESSAGE_TIMEOUT_S = 5.0
+
+_LAST_WORD_S = 0.5
+"""How long after the peer connection the server's reason for it may come, and an answer when all is given up."""
+
+_TRANSPORT = m.DisconnectReason.CONNECTION_TIMEOUT
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The server, and how its rooms are to be joined."""
+
+    base_url: str
+    auto_subscribe: bool = True
+    ssl_context: ssl.SSLContext | None = None
+
+
+class Remedy(enum.Enum):
+    """What helps against a loss."""
+
+    RESUME = enum.auto()
+    """Another websocket for the same session."""
+
+    RESTART = enum.auto()
+    """Another session."""
+
+    NONE = enum.auto()
+    """Nothing: the server does not want us back."""
+
+    def __lt__(self, other: Remedy) -> bool:
+        return self.value < other.value
+
+
+class Loss(NamedTuple):
+    """How a connection was lost, and what is to be done about it."""
+
+    remedy: Remedy
+    reason: m.DisconnectReason
+    text: str
+
+
+_REMEDIES = {m.LeaveAction.RESUME: Remedy.RESUME, m.LeaveAction.RECONNECT: Remedy.RESTART}
+
+
+class Connection:
+    """From ``join`` to ``leave``; its tasks run in ``nursery``.
+
+    What the server says that is not about the connection itself goes to ``on_response``. ``on_message`` and
+    ``on_progress`` are those of ``Links``. ``on_links_lost()`` is called as soon as nothing can be sent any more; what
+    that means is known a moment later, when ``loss`` is set.
+
+    Attributes:
+        links: the peer connections.
+        loss: the worst that was lost and is not mended yet.
+    """
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        endpoint: Endpoint,
+        *,
+        on_response: Callable[[m.Response], None],
+        on_message: Callable[[str, bytes], None],
+        on_progress: Callable[[], None],
+        on_links_lost: Callable[[], None],
+    ) -> None:
+        self._nursery = nursery
+        self._endpoint = endpoint
+        self._on_response = on_response
+        self._on_links_lost = on_links_lost
+        self._request: SignalRequest | None = None
+        self._signalling: Signalling | None = None
+        self._is_speaking = False  # the signal websocket is open, as far as anybody knows
+        self._path = PATH
+        self._ping_interval_s = self._ping_timeout_s = 0.0
+        self.loss: Loss | None = None
+        self._are_links_lost = self._is_ready = self._left = False
+        self._changed = trio.Event()
+        self.links = Links(
+            include_loopback=_is_this_machine(endpoint.base_url),
+            ssl_context=endpoint.ssl_context,
+            on_message=on_message,
+            on_lost=self._lost_links,
+            on_ready=self._on_ready,
+            on_progress=on_progress,
+        )
+
+    # --- joining ------------------------------------------------------------------------------------------------------
+
+    async def join(self, token: str) -> m.Join:
+        """Join the room; nothing is read after the server's first word until ``establish``. Raises ``ConnectError``."""
+        try:
+            offer = await self.links.prepare()
+        except (TransportError, OSError) as exc:
+            raise ConnectError(ConnectErrorReason.TRANSPORT, str(exc)) from exc
+        join = await self._open_session(offer, token)
+        self.links.use_ice_servers(join.ice_servers, relay_only=join.force_relay)
+        self._ping_interval_s, self._ping_timeout_s = join.ping_interval_s, join.ping_timeout_s
+        return join
+
+    async def establish(self) -> None:
+        """Connect the peer connections, until data can flow. Raises ``ConnectError``."""
+        await self._nursery.start(self.links.run, name="room: peer connections")
+        self._start_speaking()
+        while not self._is_ready:
+            if self.loss is not None:
+                transport = self.loss.reason is _TRANSPORT
+                reason = ConnectErrorReason.TRANSPORT if transport else ConnectErrorReason.REFUSED
+                raise ConnectError(reason, self.loss.text, disconnect_reason=self.loss.reason)
+            await self._changed.wait()
+
+    async def _open_session(self, offer: m.Offer, token: str) -> m.Join:
+        """With one peer connection where the server can do that, with two where it cannot."""
+        auto_subscribe = self._endpoint.auto_subscribe
+        try:
+            await self._open_signalling(join_parameters(offer, auto_subscribe=auto_subscribe), token)
+            return await self._receive_join()
+        except NoSuchEndpoint:
+            self._path = LEGACY_PATH
+        try:
+            await self._open_signalling(legacy_join_parameters(auto_subscribe=auto_subscribe), token)
+        except NoSuchEndpoint as exc:
+            text = f"{self._endpoint.base_url} has no LiveKit signalling endpoint: is this a LiveKit server?"
+            raise ConnectError(ConnectErrorReason.UNREACHABLE, text, status=404) from exc
+        join = await self._receive_join()
+        self.send_request(offer)
+        if join.subscriber_primary:
+            self.links.expect_subscriber()
+        return join
+
+    async def _open_signalling(self, parameters: dict[str, str], token: str) -> None:
+        self._request = SignalRequest(self._endpoint.base_url, self._path, parameters, token)
+        websocket = await self._request.make(self._nursery, self._endpoint.ssl_context)
+        self._signalling = Signalling(websocket, self._receive)
+
+    async def _receive_join(self) -> m.Join:
+        first = await self._receive_first()
+        if not isinstance(first, m.Join):
+            text = f"the server began with {type(first).__name__} instead of a join response"
+            raise ConnectError(ConnectErrorReason.SERVER_ERROR, text)
+        return first
+
+    async def _receive_first(self) -> m.Response:
+        """What comes before all else; if that is ``leave``, or nothing in time, this raises ``ConnectError``."""
+        assert self._signalling is not None
+        try:
+            with trio.fail_after(_FIRST_MESSAGE_TIMEOUT_S):
+                response = await self._signalling.receive_first()
+        except (WebsocketClosed, trio.TooSlowError) as exc:
+            text = "the server accepted the websocket, and then did not say anything"
+            raise ConnectError(ConnectErrorReason.SERVER_ERROR, text) from exc
+        if isinstance(response, m.Leave):
+            self._on_leave(response)
+            text = f"the server sent us away: {response.reason.name}"
+            raise ConnectError(ConnectErrorReason.REFUSED, text, disconnect_reason=response.reason)
+        return response
+
+    # --- losing, and resuming -----------------------------------------------------------------------------------------
+
+    @property
+    def is_mute(self) -> bool:
+        """Whether it is signalling alone that is lost: the server goes on with the session as if we were there."""
+        return self.loss is not None and self.loss.remedy is Remedy.RESUME
+
+    async def wait_lost(self) -> Loss:
+        """Wait until the websocket, the peer connections or the whole session are lost, and it is known which."""
+        while self.loss is None:
+            await self._changed.wait()
+        return self.loss
+
+    async def resume(self, token: str, participant_sid: str, state: m.SyncState) -> m.ParticipantUpdate:
+        """Go on with the session over another websocket. Raises ``ConnectError``.
+
+        Returns the participants as they are by now, all of them. Nothing that was said later is read until
+        ``resumed``. Where the server does not know the session any more, ``loss`` says what is to be done instead.
+        """
+        await self._hang_up()
+        await self._open_resumed(token, participant_sid)
+        assert self._signalling is not None
+        response = await self._receive_first()
+        try:
+            await self._signalling.send_first(state)
+        except WebsocketClosed as exc:
+            raise ConnectError(ConnectErrorReason.SERVER_ERROR, "the server hung up at once") from exc
+        while not _is_complete(response, participant_sid):
+            self._receive(response)
+            response = await self._receive_first()
+        assert isinstance(response, m.ParticipantUpdate)
+        return response
+
+    def resumed(self) -> None:
+        """The connection is whole again."""
+        self.loss = None
+        self._start_speaking()
+        if self._are_links_lost:  # meanwhile
+            self._lose(Loss(Remedy.RESTART, _TRANSPORT, "the peer connection was lost"))
+
+    async def _open_resumed(self, token: str, participant_sid: str) -> None:
+        auto_subscribe = self._endpoint.auto_subscribe
+        if self._path == PATH:
+            parameters = resume_parameters(participant_sid, auto_subscribe=auto_subscribe)
+        else:
+            parameters = legacy_resume_parameters(participant_sid, auto_subscribe=auto_subscribe)
+        try:
+            await self._open_signalling(parameters, token)
+        except NoSuchEndpoint as exc:
+            self._lose(Loss(Remedy.RESTART, m.DisconnectReason.STATE_MISMATCH, str(exc)))
+            raise ConnectError(ConnectErrorReason.UNREACHABLE, str(exc), status=404) from exc
+
+    async def _hang_up(self) -> None:
+        """Close the websocket there is, without a word: the session is to go on."""
+        self._is_speaking = False
+        signalling, self._signalling = self._signalling, None
+        request, self._request = self._request, None
+        if signalling is not None:
+            await signalling.aclose()
+        elif request is not None:  # an attempt that took too long
+            await request.abandon()
+
+    def _start_speaking(self) -> None:
+        assert self._signalling is not None
+        self._is_speaking = True
+        self._nursery.start_soon(self._speak, self._signalling, name="room: signalling")
+
+    async def _speak(self, signalling: Signalling) -> None:
+        try:
+            await signalling.run(self._ping_interval_s, self._ping_timeout_s)
+        except SignalLost as exc:
+            if signalling is self._signalling:
+                self._is_speaking = False
+                self._lose(Loss(Remedy.RESUME, m.DisconnectReason.SIGNAL_CLOSE, str(exc)))
+
+    def _on_leave(self, leave: m.Leave) -> None:
+        remedy = _REMEDIES.get(leave.action, Remedy.NONE)
+        if remedy is Remedy.RESUME and leave.reason is _TRANSPORT:
+            remedy = Remedy.RESTART  # what the server asks for is another peer connection
+        self._lose(Loss(remedy, leave.reason, f"the server ended the session: {leave.reason.name}"))
+
+    def _lost_links(self, text: str) -> None:
+        """A server that ends a session says why, and closes the connections: which is seen first is chance."""
+        if self._are_links_lost or self._left:
+            return
+        self._are_links_lost = True
+        self._on_links_lost()
+        loss = Loss(Remedy.RESTART, _TRANSPORT, text)
+        if self._is_speaking:
+            self._nursery.start_soon(self._await_last_word, loss, name="room: last word")
+        else:
+            self._lose(loss)
+
+    async def _await_last_word(self, loss: Loss) -> None:
+        await trio.sleep(_LAST_WORD_S)
+        self._lose(loss)
+
+    def _lose(self, loss: Loss) -> None:
+        """Something was lost. Of several losses that counts which takes the most to mend."""
+        if loss.remedy is Remedy.RESUME and (self._are_links_lost or not self._is_ready):
+            loss = loss._replace(remedy=Remedy.RESTART)
+        if not self._left and (self.loss is None or self.loss.remedy < loss.remedy):
+            self.loss = loss
+            self._notify()
+
+    # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def leave(self) -> None:
+        """Say goodbye as far as that is possible, and close everything. Bounded, also when cancelled.
+
+        A server that misses the peer connection before it has read the goodbye would wait for us to come back.
+        """
+        self._left = True
+        if self._signalling is None:
+            await self._await_admission()
+        if self._signalling is not None:
+            await self._signalling.leave()
+        self.links.close()
+
+    async def _await_admission(self) -> None:
+        """The server may be letting us in while we give up: then it has to be told, or others would see us there."""
+        request = self._request
+        if request is not None and request.is_sent:
+            with trio.move_on_after(_LAST_WORD_S, shield=True):
+                await request.done.wait()
+            if request.websocket is not None:
+                self._signalling = Signalling(request.websocket, self._receive)
+            else:
+                await request.abandon()
+
+    # --- what comes in, and what goes out -----------------------------------------------------------------------------
+
+    def send_request(self, request: m.Request) -> None:
+        """Send a request on the websocket there is; it is lost with it."""
+        if self._signalling is not None:
+            self._signalling.send_nowait(request)
+
+    def _receive(self, response: m.Response) -> None:
+        match response:
+            case m.Answer():
+                self.links.on_answer(response)
+            case m.Offer() if self.links.has_subscriber:
+                self._answer_restart(response)
+            case m.Offer():
+                self._nursery.start_soon(self._answer, response, name="room: answer an offer")
+            case m.Trickle():
+                self.links.on_trickle(response)
+            case m.Leave():
+                self._on_leave(response)
+            case _:
+                self._on_response(response)
+
+    def _answer_restart(self, offer: m.Offer) -> None:
+        try:
+            self.send_request(self.links.on_restart_offer(offer))
+        except DecodeError as exc:
+            self._lose(Loss(Remedy.RESTART, _TRANSPORT, f"the server's offer cannot be answered: {exc}"))
+
+    async def _answer(self, offer: m.Offer) -> None:
+        try:
+            self.send_request(await self.links.on_offer(offer))
+        except (DecodeError, TransportError, OSError) as exc:
+            self._lose(Loss(Remedy.RESTART, _TRANSPORT, f"the server's offer cannot be answered: {exc}"))
+
+    def _on_ready(self) -> None:
+        self._is_ready = True
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+
+def _is_complete(response: m.Response, own_sid: str) -> bool:
+    """Whether this names everybody. A livekit-server first tells of some who left, in a message without ourselves."""
+    return isinstance(response, m.ParticipantUpdate) and any(info.sid == own_sid for info in response.participants)
+
+
+def _is_this_machine(url: str) -> bool:
+    """Whether the server is reached over a loopback address, so that candidates there are worth having."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

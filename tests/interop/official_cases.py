@@ -1,6 +1,9 @@
 """What our client and a participant with one of LiveKit's own SDKs do with each other, whatever the SDK.
 
 Frames go one by one, the next when the last has arrived: how fast the other SDK is on a busy machine is not the point.
+All the same, of frames that are several messages a few may be lost there: an SCTP stack that is kept waiting for longer
+than its retransmission timeout gives up the messages of an unreliable channel that it has not sent whole. Such a loss
+has to be counted where it is missed.
 """
 
 from __future__ import annotations
@@ -18,14 +21,12 @@ if TYPE_CHECKING:
     from ..support.official import Official
 
 FRAMES = 20
-SAFE_SIZES = (1, 1200, 64 * 1024)
-LARGE_SIZE = 256 * 1024
-LARGE_ENOUGH = 18
+ENOUGH = {1: 20, 1200: 20, 64 * 1024: 18, 256 * 1024: 18}  # how many have to arrive, by size
 ODD_NAME = 'a/b "ü" 機器 🤖\\'
 
 _PATTERN = bytes(index % 251 for index in range(512 * 1024))
-_ARRIVAL_S = 2.0
-_CASE_S = 30.0
+_ARRIVAL_S = 3.0
+_CASE_S = 50.0
 
 
 def content(timestamp: int, size: int) -> bytes:
@@ -60,8 +61,8 @@ async def frames_arrive_there(peer: Official, server: LiveKitServer, room_name: 
                 for _ in range(FRAMES):
                     timestamp = lk.now_ms() * 1000
                     track.try_push(content(timestamp, size), timestamp)
-                    intact += [frame[::2] for frame in await peer.report("frames", 1)] == [[size, True]]
-                assert intact >= (LARGE_ENOUGH if size == LARGE_SIZE else FRAMES), size
+                    intact += [frame[::2] for frame in await peer.report("frames", 1, _ARRIVAL_S)] == [[size, True]]
+                assert intact >= ENOUGH[size], size
             assert track.statistics().frames_sent == track.statistics().frames_pushed
 
 
@@ -80,7 +81,7 @@ async def frames_arrive_here(peer: Official, server: LiveKitServer, room_name: s
                             frame = await frames.receive()
                             assert frame.payload == content(frame.user_timestamp, size)
                             arrived += 1
-                    assert arrived >= (LARGE_ENOUGH if size == LARGE_SIZE else FRAMES), size
+                    assert arrived >= ENOUGH[size], size
                 await peer.call("push", name="frames", size=1, count=1, hz=1)  # after this, no loss is at the end
                 while len((await frames.receive()).payload) > 1:
                     pass
@@ -120,8 +121,8 @@ async def tracks_come_and_go_there(peer: Official, server: LiveKitServer, room_n
             for _ in range(3):
                 async with odd.subscribe() as odd_frames, second.subscribe() as second_frames:
                     for name, frames in ((ODD_NAME, odd_frames), ("second", second_frames)):
-                        await peer.call("push", name=name, size=100, count=3, hz=100)
                         for _ in range(3):
+                            await peer.call("push", name=name, size=100, count=1, hz=1)
                             frame = await frames.receive()
                             assert frame.payload == content(frame.user_timestamp, 100)
             async with odd.subscribe() as frames:

@@ -79,7 +79,7 @@ class Official:
                     return self._events.pop(index)
             await self._wait_news()
 
-    async def report(self, name: str, at_least: int, patience_s: float = 1.0) -> list[list]:
+    async def report(self, name: str, at_least: int, patience_s: float) -> list[list]:
         """The frames a subscription received since the last report; waits for so many, until none comes any more."""
         frames: list[list] = []
         while len(frames) < at_least:

@@ -6,7 +6,7 @@ import pytest
 
 from . import official_cases as cases
 
-pytestmark = pytest.mark.livekit_server
+pytestmark = [pytest.mark.livekit_server, pytest.mark.official]
 
 
 async def test_our_frames_arrive_there(javascript_peer, patient_server, room_name):

@@ -9,7 +9,7 @@ import trio_livekit as lk
 
 from . import official_cases as cases
 
-pytestmark = pytest.mark.livekit_server
+pytestmark = [pytest.mark.livekit_server, pytest.mark.official]
 
 
 async def test_our_frames_arrive_there(python_peer, patient_server, room_name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import trio
@@ -47,9 +48,11 @@ async def test_the_fixture_is_a_server(livekit_embedded_server, livekit_server_l
 
 def test_a_users_tests_may_use_it_and_change_the_limits(tmp_path):
     (tmp_path / "test_robot.py").write_text(USERS_TEST)
-    plugin = "trio_livekit.testing.pytest_plugin"  # by name, in case the package is not installed here
+    plugin = "trio_livekit.testing.pytest_plugin"
+    installed = any(entry.value == plugin for entry in entry_points(group="pytest11"))
+    by_name = () if installed else ("-p", plugin)  # a checkout on the path has no entry points
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", plugin, "-p", "no:cacheprovider", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", *by_name, "-p", "no:cacheprovider", str(tmp_path)],
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         capture_output=True,

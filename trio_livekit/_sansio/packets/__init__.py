@@ -1,0 +1,1 @@
+"""What travels on the ``_reliable`` and ``_lossy`` channels: data packets."""

@@ -187,8 +187,10 @@ class Subscribing:
         if reader not in track.readers:
             return
         track.readers.remove(reader)
-        if not track.readers and not track.ended.is_set():
+        if not track.readers:
             self._core.unwant(track.sid, trio.current_time())
+            if track.ended.is_set():
+                self._tracks.pop(track.sid, None)
             self._pump()
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -244,9 +246,10 @@ class Subscribing:
         self._over = error or trio.ClosedResourceError("the room was left")
         for track in self._tracks.values():
             track.attempt.settle(self._over)
+            error_of_readers = None if track.ended.is_set() else self._over
             track.ended.set()
             for reader in track.readers:
-                reader.end(self._over)
+                reader.end(error_of_readers)
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
@@ -274,15 +277,16 @@ class Subscribing:
                     self._core.on_reassigned(old_sid, info.sid, trio.current_time())
                     self._announce(TrackReassigned(track))
                 case catalogue.TrackUnpublished(_, info):
-                    self._end(self._tracks.pop(info.sid))
+                    self._end(self._tracks[info.sid])
         self._pump()
 
     def _end(self, track: RemoteTrack) -> None:
+        """Nobody can subscribe to a track any more; those who did may still get its last frames."""
         track.ended.set()
         track.attempt.settle(_unpublished(track))
-        for reader in track.readers:
-            reader.end()
-        self._core.on_unpublished(track.sid)
+        self._core.on_unpublished(track.sid, trio.current_time())
+        if not track.readers:
+            del self._tracks[track.sid]
         self._announce(TrackUnpublished(track))
 
     def _pump(self) -> None:
@@ -296,8 +300,9 @@ class Subscribing:
                     self._tracks[sid].attempt.settle()
                 case TimedOut(sid):
                     self._fail(self._tracks[sid])
-                case Ended():
-                    pass  # the catalogue said so, and the readers know
+                case Ended(sid):
+                    for reader in self._tracks.pop(sid).readers:
+                        reader.end()
         self._reschedule()
 
     def _fail(self, track: RemoteTrack) -> None:

@@ -9,6 +9,8 @@ active for us; whether a track is on that list is all that can be known. What fo
   subscription that nobody wants any more is left alone until it shows up, if it does.
 - A track that leaves the list is paused (permission may come back) and ends only when its publication does.
 - A server may lose a request that closely follows its opposite. So after one, the list is awaited before the other.
+- That a track is unpublished is told over another connection than its packets take, and may overtake the last of them.
+  So what is unpublished goes on for a moment.
 """
 
 from __future__ import annotations
@@ -36,6 +38,9 @@ REPEAT_INTERVAL_S = 3.0
 UNSUBSCRIBE_WAIT_S = 4.0
 """How long to wait for the list to show an unsubscription before subscribing all the same: one such tick and more."""
 
+LINGER_S = 0.1
+"""How long the last packets of a track may come after the news that it is unpublished."""
+
 
 class Active(NamedTuple):
     """Frames flow, for the first time or again, under this packet handle."""
@@ -57,7 +62,7 @@ class TimedOut(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """A wanted track was unpublished, or the session is over."""
+    """A wanted track was unpublished, or the session is over: nothing more will come of it."""
 
     sid: str
 
@@ -98,6 +103,7 @@ class Subscriptions:
         self._snapshot: dict[int, str] = {}  # handle -> SID
         self._handles: dict[str, int] = {}  # SID -> handle
         self._routes: dict[int, _Subscription] = {}
+        self._lingering: dict[str, tuple[float, _Subscription]] = {}  # unpublished; until when they go on
         self._outbox: dict[str, bool] = {}
         self._events: list[SubscriptionEvent] = []
         self._suspended = False
@@ -131,6 +137,7 @@ class Subscriptions:
 
     def want(self, sid: str, depacketizer: Depacketizer, now: float) -> None:
         """Somebody wants a track: the first reader. Its frames are to come out of ``depacketizer``."""
+        self._stop_lingering(sid)
         subscription = self._subscriptions.get(sid)
         if subscription is None:
             subscription = self._subscriptions[sid] = _Subscription(sid)
@@ -144,6 +151,7 @@ class Subscriptions:
 
     def unwant(self, sid: str, now: float) -> None:
         """Nobody wants a track any more: the last reader is gone. What may be done about it is done in time."""
+        self._stop_lingering(sid)
         subscription = self._subscriptions.get(sid)
         if subscription is None or subscription.depacketizer is None:
             return
@@ -168,13 +176,15 @@ class Subscriptions:
                     subscription.paused = True
             self._evaluate(subscription, now)
 
-    def on_unpublished(self, sid: str) -> None:
-        """A publication is gone, alone or with its publisher."""
-        subscription = self._subscriptions.get(sid)
+    def on_unpublished(self, sid: str, now: float) -> None:
+        """A publication is gone, alone or with its publisher. ``Ended`` follows when its last packets have had time."""
+        subscription = self._subscriptions.pop(sid, None)
         if subscription is None:
             return
-        self._forget(subscription)
-        if subscription.depacketizer is not None:
+        self._outbox.pop(sid, None)
+        if subscription.handle is not None:
+            self._lingering[sid] = now + LINGER_S, subscription
+        elif subscription.depacketizer is not None:
             self._events.append(Ended(sid))
 
     def on_reassigned(self, old_sid: str, new_sid: str, now: float) -> None:
@@ -212,6 +222,7 @@ class Subscriptions:
         self._handles = {}
         self._routes = {}
         self._outbox = {}
+        self._end(list(self._lingering))
         for subscription in list(self._subscriptions.values()):
             if subscription.depacketizer is None:
                 self._forget(subscription)
@@ -230,10 +241,11 @@ class Subscriptions:
         for subscription in list(self._subscriptions.values()):
             self._start_waiting(subscription, now)
 
-    def on_disconnected(self) -> None:
+    def on_disconnected(self, now: float) -> None:
         """The session is over for good."""
         for sid in list(self._subscriptions):
-            self.on_unpublished(sid)
+            self.on_unpublished(sid, now)
+        self._end(list(self._lingering))
         self._snapshot = {}
         self._handles = {}
 
@@ -260,12 +272,12 @@ class Subscriptions:
 
     def next_timeout(self) -> float | None:
         """When to call ``handle_timeout``."""
-        return min(
-            (t for s in self._subscriptions.values() for t in (s.deadline, s.retry_at) if t is not None), default=None
-        )
+        clocks = (t for s in self._subscriptions.values() for t in (s.deadline, s.retry_at) if t is not None)
+        return min((*clocks, *(until for until, _ in self._lingering.values())), default=None)
 
     def handle_timeout(self, now: float) -> None:
         """Repeat requests, and give up waiting for what never came."""
+        self._end([sid for sid, (until, _) in self._lingering.items() if until <= now])
         for subscription in list(self._subscriptions.values()):
             if subscription.deadline is not None and subscription.deadline <= now:
                 self._release(subscription)
@@ -359,6 +371,15 @@ class Subscriptions:
             subscription.sent = True
         elif not subscription.sent:
             subscription.in_flight = _InFlight.NONE
+
+    def _end(self, lingering: list[str]) -> None:
+        for sid in lingering:
+            self._stop_lingering(sid)
+            self._events.append(Ended(sid))
+
+    def _stop_lingering(self, sid: str) -> None:
+        if sid in self._lingering:
+            self._unroute(self._lingering.pop(sid)[1])
 
     def _unroute(self, subscription: _Subscription) -> None:
         if subscription.handle is not None and self._routes.get(subscription.handle) is subscription:

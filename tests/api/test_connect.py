@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +18,7 @@ from tests.support.leaks import nothing_left_behind
 from tests.support.livekit import free_port
 from tests.support.old_server import without_v1
 from trio_livekit import events as ev
-from trio_livekit._sansio.signal.messages import UpdateMetadata
+from trio_livekit._sansio.signal.messages import Capability, UpdateMetadata
 from trio_livekit.server import Limits, serve
 from trio_livekit.tokens import VideoGrants, access_token
 
@@ -234,6 +234,20 @@ async def test_an_older_server_with_two_peer_connections(server: ServerUnderTest
             for size in (1, 1000, 50_000):
                 track.try_push(bytes(size))
                 assert len((await frames.receive()).payload) == size
+
+
+@pytest.mark.parametrize("two_connections", [False, True])
+async def test_the_others_are_told_what_this_client_can_do(
+    server: ServerUnderTest, room_name: str, two_connections: bool
+) -> None:
+    """They send it streams in the form that fits."""
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(without_v1(server.url)) if two_connections else server.url
+        alice = await stack.enter_async_context(lk.connect(url, server.token("alice", room_name)))
+        bob = await stack.enter_async_context(lk.connect(url, server.token("bob", room_name)))
+        alice_info = (await bob.wait_for_participant("alice"))._info
+        for info in (alice.local_participant._info, alice_info):
+            assert (info.client_protocol, info.capabilities) == (2, (Capability.COMPRESSION_DEFLATE_RAW,))
 
 
 async def test_leaving_an_older_server_leaves_nothing(server: ServerUnderTest, room_name: str) -> None:

@@ -26,7 +26,7 @@ TRACKS = [
 ]
 ANN = m.ParticipantInfo(
     "PA_a", "ann", "Ann", m.ParticipantState.ACTIVE, "meta", {"k": "v"}, 7, m.Permission(hidden=True),
-    m.ParticipantKind.AGENT, True, 1_700_000_000_123, m.DisconnectReason.ROOM_CLOSED, 2, tuple(TRACKS),
+    m.ParticipantKind.AGENT, True, 1_700_000_000_123, m.DisconnectReason.ROOM_CLOSED, 2, (2, 1), tuple(TRACKS),
 )  # fmt: skip
 ROOM = m.RoomInfo("RM_a", "den", "meta", 3, 2, 10, True, 1_700_000_000_123)
 ICE = (m.IceServer(("turn:a", "turn:b"), "user", "secret"),)
@@ -90,7 +90,15 @@ def test_no_kind_is_forgotten():
 
 def test_join_requests():
     request = m.JoinRequest(
-        m.ClientInfo(9, "1.0", 17, 2, "linux"), False, True, m.Offer("v=0", 1), True, 2, "PA_a", "meta", {"k": "v"}
+        m.ClientInfo(9, "1.0", 17, 2, "linux", (2, 1)),
+        False,
+        True,
+        m.Offer("v=0", 1),
+        True,
+        2,
+        "PA_a",
+        "meta",
+        {"k": "v"},
     )
     assert decode_join_request(encode_join_request(request)) == request
 

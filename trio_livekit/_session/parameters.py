@@ -14,7 +14,7 @@ __all__ = [
 import platform
 from typing import TYPE_CHECKING
 
-from .._sansio.signal.messages import ClientInfo, JoinRequest
+from .._sansio.signal.messages import Capability, ClientInfo, JoinRequest
 from .._version import __version__
 from .._wire.signal import encode_join_request
 
@@ -33,6 +33,7 @@ _CLIENT_INFO = ClientInfo(
     protocol=17,
     client_protocol=2,
     os=platform.system().lower(),
+    capabilities=(Capability.COMPRESSION_DEFLATE_RAW,),
 )
 
 
@@ -57,6 +58,7 @@ def legacy_join_parameters(*, auto_subscribe: bool) -> dict[str, str]:
         "sdk": "python",
         "version": _CLIENT_INFO.version,
         "os": _CLIENT_INFO.os,
+        "capabilities": ",".join(f"CAP_{Capability(number).name}" for number in _CLIENT_INFO.capabilities),
     }
 
 

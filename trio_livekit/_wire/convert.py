@@ -136,6 +136,7 @@ def participant_from_pb(pb: Any) -> ParticipantInfo:
         joined_at_ms=pb.joined_at_ms or pb.joined_at * 1000,
         disconnect_reason=DisconnectReason(pb.disconnect_reason),
         client_protocol=pb.client_protocol,
+        capabilities=tuple(pb.capabilities),
         data_tracks=tuple(data_track_from_pb(track) for track in pb.data_tracks),
     )
 
@@ -156,6 +157,7 @@ def participant_to_pb(info: ParticipantInfo) -> Any:
         joined_at_ms=info.joined_at_ms,
         disconnect_reason=enum_to_pb(info.disconnect_reason),
         client_protocol=info.client_protocol,
+        capabilities=cast("Any", info.capabilities),
         data_tracks=[data_track_to_pb(track) for track in info.data_tracks],
     )
 
@@ -196,7 +198,7 @@ def ice_server_to_pb(server: IceServer) -> Any:
 
 
 def client_info_from_pb(pb: Any) -> ClientInfo:
-    return ClientInfo(pb.sdk, pb.version, pb.protocol, pb.client_protocol, pb.os)
+    return ClientInfo(pb.sdk, pb.version, pb.protocol, pb.client_protocol, pb.os, tuple(pb.capabilities))
 
 
 def client_info_to_pb(info: ClientInfo) -> Any:
@@ -206,4 +208,5 @@ def client_info_to_pb(info: ClientInfo) -> Any:
         protocol=info.protocol,
         client_protocol=info.client_protocol,
         os=info.os,
+        capabilities=cast("Any", info.capabilities),
     )

@@ -14,7 +14,7 @@ from base64 import urlsafe_b64decode
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from .._sansio.signal.messages import ClientInfo, JoinRequest, ParticipantKind, Permission
+from .._sansio.signal.messages import Capability, ClientInfo, JoinRequest, ParticipantKind, Permission
 from .._wire.signal import decode_join_request
 from ..errors import AccessTokenError, AccessTokenErrorReason, DecodeError
 from ..tokens import VideoGrants, access_token, verify_token
@@ -35,6 +35,9 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*={0,2}")
 
 _REFRESHED_TTL_S = 600.0
 """How long a client can reconnect with its last token at least, as on LiveKit servers; it gets one every 5 minutes."""
+
+_MAX_CAPABILITIES = 16
+"""How many of a client's capabilities are passed on."""
 
 _TOKEN_TEXTS = {
     AccessTokenErrorReason.UNKNOWN_KEY: "invalid API key",
@@ -102,6 +105,7 @@ class Doorkeeper:
             permission=permission,
             token_expires_at=claims.expires_at,
             client_protocol=asked.client_info.client_protocol,
+            capabilities=asked.client_info.capabilities[:_MAX_CAPABILITIES],
             auto_subscribe_data_tracks=asked.auto_subscribe_data_track,
             two_peers=two_peers,
         )
@@ -180,6 +184,7 @@ def _query_join_request(query: dict[str, str]) -> JoinRequest:
             version=query.get("version", ""),
             protocol=_number(query.get("protocol", "")),
             client_protocol=_number(query.get("client_protocol", "")),
+            capabilities=_capabilities(query.get("capabilities", "")),
         ),
         auto_subscribe=_flag(query.get("auto_subscribe", "1")),
         auto_subscribe_data_track=_flag(query.get("auto_subscribe_data_track", "0")),
@@ -195,6 +200,12 @@ def _flag(text: str) -> bool:
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _capabilities(names: str) -> tuple[int, ...]:
+    """The ``capabilities`` parameter: names of the enumeration, separated by commas; unknown ones are left out."""
+    known = {f"CAP_{capability.name}": capability.value for capability in Capability}
+    return tuple(dict.fromkeys(known[name] for name in names.split(",") if name in known))
 
 
 def _attributes(text: str) -> dict[str, str]:

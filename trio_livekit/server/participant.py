@@ -34,6 +34,7 @@ class Admission:
     permission: Permission = field(default_factory=Permission)
     token_expires_at: float = 0.0
     client_protocol: int = 0
+    capabilities: tuple[int, ...] = ()
     auto_subscribe_data_tracks: bool = False
     two_peers: bool = False
     """Whether the client expects a second peer connection, offered by the server, to receive on."""
@@ -79,6 +80,7 @@ class Participant:
     permission: Permission
     token_expires_at: float
     client_protocol: int
+    capabilities: tuple[int, ...]
     auto_subscribe_data_tracks: bool
     joined_at_ms: int
     next_handle: int
@@ -127,6 +129,7 @@ class Participant:
             joined_at_ms=self.joined_at_ms,
             disconnect_reason=self.disconnect_reason,
             client_protocol=self.client_protocol,
+            capabilities=self.capabilities,
             data_tracks=tuple(track.info for track in self.tracks.values()),
         )
 

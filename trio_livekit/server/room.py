@@ -124,6 +124,7 @@ class Room:
             permission=admission.permission,
             token_expires_at=admission.token_expires_at,
             client_protocol=admission.client_protocol,
+            capabilities=admission.capabilities,
             auto_subscribe_data_tracks=admission.auto_subscribe_data_tracks,
             joined_at_ms=now_ms,
             next_handle=self.house.random_bytes(1)[0],

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 __all__ = [
     "Answer",
+    "Capability",
     "ClientInfo",
     "ConnectionQuality",
     "ConnectionQualityUpdate",
@@ -136,6 +137,13 @@ class EncryptionType(_OpenEnum):
     CUSTOM = 2
 
 
+class Capability(enum.IntEnum):
+    """What a client can do (``ClientInfo.Capability``, where the names begin with ``CAP_``)."""
+
+    PACKET_TRAILER = 1
+    COMPRESSION_DEFLATE_RAW = 2
+
+
 class RequestReason(_OpenEnum):
     """The outcome of a request (``RequestResponse.Reason``)."""
 
@@ -220,6 +228,7 @@ class ParticipantInfo:
     joined_at_ms: int = 0
     disconnect_reason: DisconnectReason = DisconnectReason.UNKNOWN_REASON
     client_protocol: int = 0
+    capabilities: tuple[int, ...] = ()
     data_tracks: tuple[DataTrackInfo, ...] = ()
 
 
@@ -255,6 +264,7 @@ class ClientInfo:
     protocol: int = 0
     client_protocol: int = 0
     os: str = ""
+    capabilities: tuple[int, ...] = ()
 
 
 # --- messages in both directions --------------------------------------------------------------------------------------

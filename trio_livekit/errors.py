@@ -21,6 +21,8 @@ __all__ = [
     "PushError",
     "PushErrorReason",
     "RoomDisconnected",
+    "RpcError",
+    "RpcErrorCode",
     "SubscribeError",
     "SubscribeErrorReason",
     "TransportError",
@@ -186,6 +188,54 @@ class SubscribeError(LiveKitError):
     def __init__(self, reason: SubscribeErrorReason, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class RpcErrorCode(enum.IntEnum):
+    """The codes of an ``RpcError`` that are not the application's: 1001 to 1999 are kept for them."""
+
+    UNSUPPORTED_METHOD = 1400
+    """Nobody serves that method there."""
+    RECIPIENT_NOT_FOUND = 1401
+    """There is no such participant."""
+    REQUEST_PAYLOAD_TOO_LARGE = 1402
+    """The recipient's SDK takes no more than 15,360 bytes."""
+    UNSUPPORTED_SERVER = 1403
+    """The server is older than LiveKit 1.8."""
+    UNSUPPORTED_VERSION = 1404
+    """The recipient does not know this form of a request."""
+    TOO_MANY_CALLS = 1429
+    """The method is running as often as it may at once. This code is trio_livekit's own."""
+    APPLICATION_ERROR = 1500
+    """The handler failed, or was cancelled; why is in its own log."""
+    CONNECTION_TIMEOUT = 1501
+    """The recipient did not acknowledge the request in time."""
+    RESPONSE_TIMEOUT = 1502
+    """The recipient did not respond in time."""
+    RECIPIENT_DISCONNECTED = 1503
+    """The recipient, or our own session, was lost after the request had left."""
+    RESPONSE_PAYLOAD_TOO_LARGE = 1504
+    """The handler's result is over the 15,360 bytes that the caller's SDK takes."""
+    SEND_FAILED = 1505
+    """The request could not be sent in time."""
+
+
+class RpcError(LiveKitError):
+    """A call failed. A handler raises it to fail the call on purpose: code, message and data reach the caller.
+
+    Attributes:
+        code: an ``RpcErrorCode``, or the application's own number outside 1001 to 1999.
+        message: what went wrong; up to 256 bytes of UTF-8 travel.
+        data: more of it, in whatever form the application likes; up to 15,360 bytes of UTF-8 travel.
+        executed: for the caller. ``False``: no handler ran, so that calling again repeats nothing. ``True``: it ran, if
+            not to its end. ``None``: nobody knows.
+    """
+
+    def __init__(self, code: int, message: str, data: str = "", *, executed: bool | None = None) -> None:
+        super().__init__(f"{message} ({int(code)})")
+        self.code = code
+        self.message = message
+        self.data = data
+        self.executed = executed
 
 
 class AccessTokenErrorReason(enum.Enum):

@@ -12,14 +12,20 @@ __all__ = [
     "ConnectError",
     "ConnectErrorReason",
     "DecodeError",
+    "DeliveryError",
+    "DeliveryErrorReason",
     "FrameTooLarge",
     "InternalError",
     "LiveKitError",
+    "PayloadTooLarge",
     "ProtocolError",
+    "PublishDataError",
+    "PublishDataErrorReason",
     "PublishError",
     "PublishErrorReason",
     "PushError",
     "PushErrorReason",
+    "RecipientNotFound",
     "RoomDisconnected",
     "RpcError",
     "RpcErrorCode",
@@ -167,6 +173,78 @@ class FrameTooLarge(PushError):
         )
         self.size = size
         self.limit = limit
+
+
+class PublishDataErrorReason(enum.Enum):
+    """Why a data packet was not accepted for sending."""
+
+    TOO_LARGE = "too_large"
+    NOT_ALLOWED = "not_allowed"  # the token, or the server's operator, does not let this participant send data
+    RECIPIENT_NOT_FOUND = "recipient_not_found"
+    QUEUE_FULL = "queue_full"  # too much waits to be sent, and the call may not wait
+
+
+class PublishDataError(LiveKitError):
+    """A data packet was not accepted, and nothing of it was sent.
+
+    Attributes:
+        reason: a ``PublishDataErrorReason``.
+    """
+
+    def __init__(self, reason: PublishDataErrorReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class PayloadTooLarge(PublishDataError):
+    """A data packet is larger than a server takes: send it as a stream instead.
+
+    Attributes:
+        size: bytes of the packet, with its envelope.
+        limit: the most bytes one packet may have.
+    """
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(
+            PublishDataErrorReason.TOO_LARGE,
+            f"a packet of {size} bytes, with its envelope, is over the limit of {limit}",
+        )
+        self.size = size
+        self.limit = limit
+
+
+class RecipientNotFound(PublishDataError):
+    """Some of those that a data packet was for are not in the room. Nobody was sent anything.
+
+    Attributes:
+        identities: who is missing.
+    """
+
+    def __init__(self, identities: tuple[str, ...]) -> None:
+        text = f"not in the room: {', '.join(map(repr, identities))}"
+        super().__init__(PublishDataErrorReason.RECIPIENT_NOT_FOUND, text)
+        self.identities = identities
+
+
+class DeliveryErrorReason(enum.Enum):
+    """Why it is not known that the server has a data packet."""
+
+    SESSION_REPLACED = "session_replaced"  # a reconnection made another session, and the packet was not to be resent
+    RECIPIENTS_GONE = "recipients_gone"  # the same, and nobody whom the packet was for came back
+    EXPIRED = "expired"  # it was not acknowledged for a minute
+    DISCONNECTED = "disconnected"  # the room was left, or lost for good
+
+
+class DeliveryError(LiveKitError):
+    """A data packet was sent, and it is not known whether the server has it. It may have been delivered.
+
+    Attributes:
+        reason: a ``DeliveryErrorReason``.
+    """
+
+    def __init__(self, reason: DeliveryErrorReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class SubscribeErrorReason(enum.Enum):

@@ -31,7 +31,7 @@ class FakeLinks:
     def unsent_amount(self, _label: str) -> int:
         return self.unsent
 
-    def watch_progress(self, watch: bool) -> None:
+    def watch_progress(self, _label: str, watch: bool) -> None:
         self.watching = watch
 
 

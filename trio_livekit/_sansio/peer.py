@@ -9,6 +9,7 @@ allows it: DTLS on the first selected path, SCTP with our last handshake flight.
 from __future__ import annotations
 
 __all__ = [
+    "PATIENT_SCTP",
     "Connected",
     "Disconnected",
     "Failed",
@@ -51,7 +52,7 @@ _APPLICATION_DATA = 23  # the DTLS record type
 _PATIENT_DTLS = DtlsConfig(max_timeout_s=1.0)
 """Flights are repeated every second at least, not every 3.2: of a handshake at 50 % loss, each try is one in four."""
 
-_PATIENT_SCTP = SctpConfig(handshake_retries=40)
+PATIENT_SCTP = SctpConfig(handshake_retries=40)
 """The peer may be held up in its half of the DTLS handshake. It is ICE that says when there is no point in waiting."""
 
 _EARLY_DATAGRAMS = 8
@@ -146,7 +147,7 @@ class Peer:
         """The descriptions are exchanged: who is DTLS client, and what the other side is like. Once only."""
         if self._dtls is not None:
             raise RuntimeError("the roles of this peer connection are settled already")
-        config = self._sctp_config or _PATIENT_SCTP
+        config = self._sctp_config or PATIENT_SCTP
         self.ice.set_remote_parameters(remote.ufrag, remote.password, lite=remote.lite, now=now)
         association = Association(
             random_bytes=self._random_bytes, config=replace(config, max_message_size=remote.max_message_size)

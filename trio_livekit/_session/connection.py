@@ -99,7 +99,7 @@ class Connection:
         *,
         on_response: Callable[[m.Response], None],
         on_message: Callable[[str, bytes], None],
-        on_progress: Callable[[], None],
+        on_progress: Callable[[str], None],
         on_links_lost: Callable[[], None],
     ) -> None:
         self._nursery = nursery

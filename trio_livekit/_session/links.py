@@ -9,12 +9,13 @@ from __future__ import annotations
 __all__ = ["Links"]
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
-from .._sansio.peer import Failed
+from .._sansio.peer import PATIENT_SCTP, Failed
 from .._sansio.signal.messages import Answer, Offer, SyncState, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_SCTP = replace(PATIENT_SCTP, manual_window=True)
+"""A reader that does not keep up with reliable packets holds up the server, and does not fill the memory here."""
+
 _REQUIRED = frozenset((RELIABLE, LOSSY))
 """The server withholds data, silently, until both of these are open."""
 
@@ -37,7 +41,8 @@ class Links:
     """One peer connection that we offer, and on older servers a second one that the server offers.
 
     ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step, ``on_ready()`` when all that
-    the server wants open is open, and ``on_progress()``, while it is asked for, whenever there may be room for more.
+    the server wants open is open, and ``on_progress(label)``, while it is asked for, whenever there may be room for
+    more on a channel. Messages of the reliable channel occupy the receive window until they are consumed.
     None of them is called after ``close``.
     """
 
@@ -49,7 +54,7 @@ class Links:
         on_message: Callable[[str, bytes], None],
         on_lost: Callable[[str], None],
         on_ready: Callable[[], None],
-        on_progress: Callable[[], None],
+        on_progress: Callable[[str], None],
     ) -> None:
         self._include_loopback = include_loopback
         self._ssl_context = ssl_context
@@ -59,6 +64,7 @@ class Links:
         self._on_lost = on_lost
         self._on_ready = on_ready
         self._on_progress = on_progress
+        self._watched: tuple[str, ...] = ()  # the channels of which progress is to be told
         self._nursery: trio.Nursery | None = None
         self._publisher = self._peer("publisher", controlling=True)
         self._subscriber: PeerConnection | None = None
@@ -161,9 +167,17 @@ class Links:
         channel_id = self._channels.get(label)
         return 0 if channel_id is None else self._publisher.unsent_amount(channel_id)
 
-    def watch_progress(self, watch: bool) -> None:
-        """Call ``on_progress`` whenever there may be room for more, or do not."""
-        self._publisher.watch_progress(self._on_progress if watch else None)
+    def watch_progress(self, label: str, watch: bool) -> None:
+        """Call ``on_progress`` whenever there may be room for more on a channel, or do not."""
+        if watch is (label in self._watched):
+            return
+        self._watched = (*self._watched, label) if watch else tuple(each for each in self._watched if each != label)
+        self._publisher.watch_progress(self._tell_progress if self._watched else None)
+
+    def consume(self, size: int) -> None:
+        """The application is done with reliable messages of ``size`` bytes: the server may send as many more."""
+        if not self._closed:
+            (self._subscriber or self._publisher).consume(size)
 
     def describe(self, data_tracks: Iterable[DataTrackInfo]) -> SyncState:
         """What a resumed session tells the server: the connection as it stands, and the tracks published on it."""
@@ -189,7 +203,8 @@ class Links:
         self._publisher.close()
         if self._subscriber is not None:
             self._subscriber.close()
-        self.watch_progress(False)
+        self._watched = ()
+        self._publisher.watch_progress(None)
         if self._nursery is not None:
             self._nursery.cancel_scope.cancel("the peer connections are closed")
 
@@ -202,9 +217,11 @@ class Links:
             ice_servers=self._ice_servers,
             relay_only=self._relay_only,
             ssl_context=self._ssl_context,
+            sctp=_SCTP,
             name=f"{which} connection",
         )
         labels: dict[int, str] = {}
+        unheeded: set[int] = set()  # reliable channels that are none of ours
 
         def receive(event: PeerEvent) -> None:
             if self._closed:
@@ -213,10 +230,15 @@ class Links:
                 label = labels.get(event.channel_id)
                 if label is not None:
                     self._on_message(label, event.data)
+                if unheeded and event.channel_id in unheeded:
+                    peer.consume(len(event.data))
             else:
+                if type(event) is ChannelOpened and event.label != RELIABLE and _is_reliable(event):
+                    unheeded.add(event.channel_id)
                 self._on_peer_event(which, event, labels)
 
-        return PeerConnection(config, receive)
+        peer = PeerConnection(config, receive)
+        return peer
 
     def _on_peer_event(self, which: str, event: PeerEvent, labels: dict[int, str]) -> None:
         if isinstance(event, ChannelOpened):
@@ -233,6 +255,10 @@ class Links:
         elif isinstance(event, Failed):
             self._on_lost(event.reason)
 
+    def _tell_progress(self) -> None:
+        for label in self._watched:
+            self._on_progress(label)
+
     def _replay(self, target: Target) -> None:
         early, self._early = self._early, []
         for trickle in early:
@@ -240,3 +266,7 @@ class Links:
                 self.on_trickle(trickle)
             else:
                 self._early.append(trickle)
+
+
+def _is_reliable(channel: ChannelOpened) -> bool:
+    return channel.max_retransmits is None and channel.lifetime_ms is None

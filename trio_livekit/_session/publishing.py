@@ -236,7 +236,7 @@ class Publishing:
             while not self._closed and links is not None and links is self._links:
                 if self._handed_bytes - links.buffered_amount(DATA_TRACK) >= mark:
                     break
-                links.watch_progress(True)
+                links.watch_progress(DATA_TRACK, True)
                 await self.wait_progress()
         finally:
             self._watchers -= 1
@@ -345,7 +345,7 @@ class Publishing:
         if packets:
             self._handed_bytes += sum(map(len, packets))
             self._links.send(DATA_TRACK, packets)
-        self._links.watch_progress(self._watchers > 0 or self._queue.is_blocked)
+        self._links.watch_progress(DATA_TRACK, self._watchers > 0 or self._queue.is_blocked)
         self._notify()
         self._reschedule()
 

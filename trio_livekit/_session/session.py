@@ -27,8 +27,9 @@ from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
 from .connection import Connection, Endpoint, Loss, Remedy
 from .joining import signal_base_url
-from .labels import DATA_TRACK
+from .labels import DATA_TRACK, RELIABLE
 from .nursery import lasting_nursery
+from .packets import ContinuityLost, Packets
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
@@ -55,6 +56,7 @@ SessionEvent = (
     | TrackPublished
     | TrackReassigned
     | TrackUnpublished
+    | ContinuityLost
     | m.RoomUpdate
     | m.SpeakersChanged
     | m.ConnectionQualityUpdate
@@ -63,6 +65,9 @@ SessionEvent = (
 
 _FAREWELL_S = 0.5
 """How long leaving may take to open a websocket for the goodbye, where the one there was is lost."""
+
+_FLUSH_S = 1.0
+"""How long a block that ends normally waits for what was sent reliably to be acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +98,7 @@ async def open_session(
             if bound.cancelled_caught:
                 raise ConnectError(ConnectErrorReason.TIMEOUT, f"joining took longer than {options.join_timeout_s:g} s")
             yield session
+            await session.flush()
         finally:
             await session.leave()
 
@@ -115,7 +121,7 @@ class Session:
         self._token = token
         self._options = options
         self._listener = listener
-        self._leaving = False
+        self._leaving = self._has_joined = False
         self._end: RoomDisconnected | None = None
         self._ended = trio.Event()
         self._sleep = trio.CancelScope()
@@ -125,6 +131,7 @@ class Session:
         self._connection = self._new_connection()
         self.publishing = Publishing(self._send_request, self._connection.links, self._reschedule)
         self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule)
+        self.packets = Packets(self._connection.links, self._reschedule, self._announce)
         self.roster: Roster
         self.room = m.RoomInfo()
         self.server_version = ""
@@ -147,11 +154,18 @@ class Session:
         self._background.start_soon(self._keep_time, name="room: timers")
         self._nursery.start_soon(self._raise_end, name="room: end")
 
+    async def flush(self) -> None:
+        """Wait for what was sent reliably to arrive, for a short time, and not if the room is lost."""
+        with trio.move_on_after(_FLUSH_S, shield=True):
+            if self._end is None:
+                await self.packets.wait_idle()
+
     async def leave(self) -> None:
         """Leave, in a bounded time and whatever the state; nothing of the session works afterwards."""
         self._leaving = True
         self.publishing.close()
         self.subscribing.close(self._end)
+        self.packets.close(self._end)
         self._keeping.cancel("the room is being left")
         with trio.CancelScope(shield=True):
             await self._kept.wait()  # so that there is one connection, in one state, to be left
@@ -202,6 +216,7 @@ class Session:
         self._listener(Interrupted())
         self.publishing.on_signal_lost()
         self.subscribing.on_signal_lost()
+        self.packets.on_signal_lost()
         failure: ConnectError | None = None
         while loss.remedy is not Remedy.NONE:
             delay_s = backoff.next_delay_s(trio.current_time())
@@ -247,12 +262,16 @@ class Session:
         """Another session, which begins as the first one did."""
         self.publishing.on_session_lost()
         self.subscribing.on_session_lost()
+        self.packets.on_session_lost()
         await self._connection.leave()
         self._connection = self._new_connection()
-        self._on_join(await self._connection.join(self._token))
+        join = await self._connection.join(self._token)
+        self.packets.on_session_replaced(self._connection.links)
+        self._on_join(join)
         await self._connection.establish()
         self.publishing.on_connected(self._connection.links)
         self.subscribing.on_connected()
+        self.packets.on_connected(self._connection.links)
 
     def _finish(self, end: RoomDisconnected) -> None:
         if self._leaving:
@@ -264,6 +283,7 @@ class Session:
         self._nursery.cancel_scope.cancel(str(end))
         self.publishing.close()
         self.subscribing.close(end)
+        self.packets.close(end)
 
     async def _raise_end(self) -> None:
         """The end of the room from outside comes out of the room's block from here."""
@@ -279,11 +299,12 @@ class Session:
             now = trio.current_time()
             self.publishing.handle_timeout(now)
             self.subscribing.handle_timeout(now)
+            self.packets.handle_timeout(now)
             with trio.CancelScope(deadline=self._next_timeout()) as self._sleep:
                 await trio.sleep_forever()
 
     def _next_timeout(self) -> float:
-        deadlines = (self.publishing.next_timeout(), self.subscribing.next_timeout())
+        deadlines = (self.publishing.next_timeout(), self.subscribing.next_timeout(), self.packets.next_timeout())
         return min((deadline for deadline in deadlines if deadline is not None), default=math.inf)
 
     def _reschedule(self) -> None:
@@ -296,18 +317,25 @@ class Session:
     def _on_message(self, label: str, data: bytes) -> None:
         if label == DATA_TRACK:
             self.subscribing.on_packet(data)
+        else:
+            self.packets.on_message(label, data)
 
-    def _on_progress(self) -> None:
-        self.publishing.on_progress()
+    def _on_progress(self, label: str) -> None:
+        if label == RELIABLE:  # and the lossy one
+            self.packets.on_progress()
+        else:
+            self.publishing.on_progress()
 
     def _on_links_lost(self) -> None:
         self.publishing.on_links_lost()
+        self.packets.on_links_lost()
 
     def _on_join(self, join: m.Join) -> None:
         """A session begins: who is here, of whom some may have been there in the session before."""
         self.server_version = join.server_version
         self._on_room(m.RoomUpdate(join.room))
         self._on_roster(self.roster.replace(join.participant, join.other_participants))
+        self._has_joined = True
 
     def _on_response(self, response: m.Response) -> None:
         match response:
@@ -319,6 +347,8 @@ class Session:
                 self.publishing.on_response(response)
             case m.RoomUpdate():
                 self._on_room(response)
+            case m.Reconnected(last_message_seq=sequence):
+                self.packets.on_resumed(sequence)
             case m.RefreshToken(token):
                 self._token = token
             case m.SpeakersChanged() | m.ConnectionQualityUpdate():
@@ -335,9 +365,11 @@ class Session:
                 case Joined(info):
                     self._listener(event)
                     self.subscribing.on_participant(info)
+                    self.packets.on_participant(info, is_new=self._has_joined)
                 case Left(info):
                     if info.identity not in back:  # else its next list says which of its tracks go on
                         self.subscribing.on_participant_left(info)
+                    self.packets.on_participant_left(info)
                     self._listener(event)
                 case Changed(_, new):
                     self._listener(event)
@@ -345,13 +377,14 @@ class Session:
                 case SelfChanged(_, new):
                     self._listener(event)
                     self.publishing.on_own_tracks(new.data_tracks)
+                    self.packets.on_permission(new.permission)
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
     def _send_request(self, request: m.Request) -> None:
         self._connection.send_request(request)
 
-    def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished) -> None:
+    def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished | ContinuityLost) -> None:
         self._listener(event)
 
 

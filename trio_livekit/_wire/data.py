@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["decode_packet", "decode_sealed", "encode_packet", "encode_sealed"]
+__all__ = ["MAX_NUMBER_BYTES", "decode_packet", "decode_sealed", "encode_packet", "encode_sealed", "numbered"]
 
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,23 @@ def encode_packet(packet: DataPacket) -> bytes:
         sequence=packet.sequence,
         **{field: encode(packet.value)},
     ).SerializeToString()
+
+
+_SEQUENCE_TAG = b"\x80\x01"
+"""Field 16, a variable-length integer."""
+
+MAX_NUMBER_BYTES = len(_SEQUENCE_TAG) + 5
+"""What ``numbered`` adds at most: a ``uint32`` takes up to five bytes."""
+
+
+def numbered(packet: bytes, sequence: int) -> bytes:
+    """An encoded packet that had no number, with this one: protobuf does not care about the order of fields."""
+    digits = bytearray()
+    while sequence > 0x7F:
+        digits.append(sequence & 0x7F | 0x80)
+        sequence >>= 7
+    digits.append(sequence)
+    return b"".join((packet, _SEQUENCE_TAG, digits))
 
 
 def decode_packet(data: bytes) -> DataPacket | None:

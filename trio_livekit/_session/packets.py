@@ -1,0 +1,601 @@
+"""Data packets: the feature that owns the reliable and the lossy channel, both ways.
+
+Everything on these channels is a ``DataPacket``: what applications send each other, calls, streams. What is in one is
+the business of another feature, which says with ``route`` what it wants to get. Here packets are numbered, remembered
+until the server has them, sent again where a session is replaced by another, encrypted, and freed of repeats.
+
+Nothing here has a task of its own. A packet is handed to the channel in the step of its sender, or in the step that
+finds that there is room; it is handed to its feature in the step that received it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["ContinuityLost", "PacketStatistics", "Packets", "Sealer", "SessionWatcher"]
+
+import logging
+from collections import deque
+from copy import copy
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
+
+import trio
+
+from .._sansio.packets.filters import Nonces, Sequences
+from .._sansio.packets.lossy_queue import LossyQueue
+from .._sansio.packets.messages import DataPacket, Encryptable, Encrypted, UserPacket
+from .._sansio.packets.outbox import MAX_AGE_S, Outbox
+from .._wire.data import MAX_NUMBER_BYTES, decode_packet, encode_packet, numbered
+from ..errors import (
+    DecodeError,
+    DeliveryError,
+    DeliveryErrorReason,
+    LiveKitError,
+    PayloadTooLarge,
+    PublishDataError,
+    PublishDataErrorReason,
+    TransportError,
+)
+from .labels import LOSSY, RELIABLE
+from .receipts import OnFullReconnect, Parcel, Receipt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .._sansio.packets.messages import Value
+    from .._sansio.signal.messages import ParticipantInfo, Permission
+    from .links import Links
+
+    Handler = Callable[[DataPacket, int], bool]
+
+logger = logging.getLogger(__name__)
+
+MAX_PACKET_BYTES = 64_000
+"""An encoded packet: what other SDKs send at most. A server resets the channel at 65,536, and adds names on the way."""
+
+_UNSENT_BYTES = 256 * 1024
+"""Of reliable packets that the network does not take: with more, senders wait. On a slow link it is seconds already."""
+
+_CONTROL_PACKETS = 1000
+"""Of small answers that may be queued without waiting."""
+
+_SEAL_BYTES = 64
+"""What encryption adds to a packet at most: a vector, a tag, a key index and some protobuf around it."""
+
+_RESEND_WAIT_S = 5.0
+"""How long packets of a lost session wait for those whom they were sent to, so that they are there to receive them."""
+
+_CONSUME_BYTES = 256 * 1024
+"""Of received packets between two words to the peer: a sixteenth of the window, so that it is never felt."""
+
+_ENCRYPTABLE = get_args(Encryptable)
+
+
+class ContinuityLost(NamedTuple):
+    """While this session was lost, a participant may have sent packets that we did not get."""
+
+    identity: str
+    missed: int
+    """By their numbers. Packets that were for others count as well."""
+
+
+class Sealer(Protocol):
+    """End-to-end encryption of packets. Both methods are called in the step that sends or receives."""
+
+    def seal(self, value: Encryptable) -> Encrypted:
+        """Encrypt what is about to leave. Raises a ``LiveKitError`` where that is not possible."""
+
+    def open(self, encrypted: Encrypted, sender_identity: str) -> Encryptable | None:
+        """Decrypt what arrived; ``None`` where that is not possible."""
+
+
+class SessionWatcher(Protocol):
+    """What calls and streams want to know of the session. All of it is told synchronously."""
+
+    def on_session_replaced(self) -> None:
+        """The server knows this client as another participant now: whoever talked to it saw it leave.
+
+        Told when that is certain, and before anything of the new session is received.
+        """
+
+    def on_participant_left(self, info: ParticipantInfo) -> None:
+        """Also told of one that comes back at once, as another participant of the same identity."""
+
+    def on_over(self, error: Exception) -> None:
+        """The room was left or lost for good: nothing is sent or received any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PacketStatistics:
+    """Counts of a room's data packets, of all kinds."""
+
+    reliable_sent: int  # handed to the channel, repeats included
+    reliable_resent: int  # of those, sent once more because a session was replaced
+    reliable_unacknowledged: int
+    reliable_waiting: int  # for room in the channel, or for a connection
+    lossy_sent: int
+    lossy_dropped: int  # too old before the network took them, or there was no connection
+    received: int  # that reached the application, or a call or a stream
+    repeats: int  # dropped: seen before
+    malformed: int  # dropped: not a packet
+    unheeded: int  # dropped: nobody is there to take this kind
+    undecryptable: int  # dropped: encrypted, and not for us, or not by a key of ours
+    plaintext_refused: int  # dropped: not encrypted, in a room where that is not allowed
+
+
+class Packets:
+    """The data packets of a session.
+
+    Attributes:
+        sealer: encrypts and decrypts, where the room is encrypted end to end.
+        allows_plaintext: whether packets that should be encrypted are taken as they are where they are not.
+        may_publish: whether the server lets this client send data, as far as it has said.
+    """
+
+    def __init__(
+        self, links: Links, reschedule: Callable[[], None], announce: Callable[[ContinuityLost], None]
+    ) -> None:
+        self._links: Links | None = links  # to send on
+        self._source = links  # where messages come from
+        self._reschedule = reschedule
+        self._announce = announce
+        self._handlers: dict[type, Handler] = {}
+        self._watchers: list[SessionWatcher] = []
+        self.sealer: Sealer | None = None
+        self.allows_plaintext = False
+        self.may_publish = True
+        self._over: Exception | None = None
+        self._present: dict[str, str] = {}  # SIDs by identity
+        self._everyone: frozenset[str] | None = None  # the identities, until they change
+        # Sending:
+        self._waiting: deque[Parcel] = deque()
+        self._control = 0  # of those, without a sender that waits
+        self._outbox: Outbox[Parcel] = Outbox()
+        self._lossy = LossyQueue()
+        self._resend_at: float | None = None  # while what was sent in a lost session waits
+        self._awaited: set[str] = set()  # for these
+        self._idle: trio.Event | None = None  # made when somebody waits for all to be acknowledged
+        self._reliable_sent = self._reliable_resent = self._lossy_sent = 0
+        # Receiving:
+        self._sequences = Sequences()
+        self._nonces = Nonces()
+        self._consumed = 0  # bytes of which the peer has not been told
+        self._held = 0  # bytes that handlers hold
+        self._stale = 0  # of those, from connections that are gone
+        self._received = self._repeats = self._malformed = self._unheeded = 0
+        self._undecryptable = self._plaintext_refused = 0
+
+    # --- what other features ask for ----------------------------------------------------------------------------------
+
+    def route(self, kinds: tuple[type, ...], handler: Callable[[DataPacket, int], bool]) -> None:
+        """Give packets with these kinds of value to ``handler(packet, size)``; each kind has one handler.
+
+        It runs in the step that received the packet. It returns whether it is done with it; if it is not, it holds the
+        packet, and calls ``consume(size)`` later. What is held fills the receive window, and a full window holds up the
+        peer. A ``size`` of 0 says that the packet is a lossy one: those are never held, whatever is returned.
+        """
+        for kind in kinds:
+            self._handlers[kind] = handler
+
+    def watch(self, watcher: SessionWatcher) -> None:
+        """Tell ``watcher`` of what happens to the session and to its participants."""
+        self._watchers.append(watcher)
+
+    def consume(self, size: int) -> None:
+        """A handler is done with a packet that it held."""
+        self._held -= size
+        stale = min(size, self._stale)
+        self._stale -= stale
+        self._consume(size - stale)
+
+    async def send_reliable(
+        self,
+        value: Value,
+        destination_identities: Sequence[str] = (),
+        *,
+        on_full_reconnect: OnFullReconnect = "fail",
+    ) -> Receipt:
+        """Send a packet that arrives, to those named or to everyone; waits while there is no room, or no connection.
+
+        Packets leave in the order of the calls. A call that is cancelled has sent nothing. ``on_full_reconnect`` is
+        for a packet that was sent, and of which it is not known whether the server has it when a reconnection makes
+        another session: it is sent there again, or its receipt fails. One that still waits is sent there in any case.
+
+        Raises ``PublishDataError``, or what ended the room.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        parcel = self._parcel(value, destination_identities, on_full_reconnect)
+        self._waiting.append(parcel)
+        self._send(trio.current_time())
+        if parcel.is_sent or parcel.error is not None:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            parcel.settled = trio.Event()
+            try:
+                await parcel.settled.wait()
+            except trio.Cancelled:
+                self._waiting.remove(parcel)
+                raise
+        if parcel.error is not None:
+            raise copy(parcel.error)
+        return parcel.receipt
+
+    def send_reliable_nowait(
+        self,
+        value: Value,
+        destination_identities: Sequence[str] = (),
+        *,
+        on_full_reconnect: OnFullReconnect = "fail",
+    ) -> Receipt:
+        """The same for small answers given in the receiving step: queued, in order, where they cannot leave at once.
+
+        Raises ``PublishDataError`` (``QUEUE_FULL`` where too much is queued), or what ended the room.
+        """
+        parcel = self._parcel(value, destination_identities, on_full_reconnect)
+        if self._control >= _CONTROL_PACKETS:
+            text = f"{_CONTROL_PACKETS} packets wait to be sent already"
+            raise PublishDataError(PublishDataErrorReason.QUEUE_FULL, text)
+        parcel.is_control = True
+        self._waiting.append(parcel)
+        self._control += 1
+        self._send(trio.current_time())
+        if parcel.error is not None:
+            raise copy(parcel.error)
+        return parcel.receipt
+
+    def send_lossy(self, value: Value, destination_identities: Sequence[str] = ()) -> None:
+        """Send a packet that may be lost. Never waits: what the network does not take within 0.3 s is dropped.
+
+        Raises ``PublishDataError``, or what ended the room.
+        """
+        if self._over is not None:
+            raise copy(self._over)
+        message = self._encode(value, tuple(destination_identities))
+        self._check(len(message))
+        now = trio.current_time()
+        self._lossy.push(message, now)
+        if self._links is None:
+            self._lossy.clear()
+        else:
+            self._send_lossy(now)
+
+    async def wait_idle(self) -> None:
+        """Wait until all that was sent reliably is acknowledged or given up."""
+        await trio.lowlevel.checkpoint()
+        while self._outbox or self._waiting:
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
+
+    def is_present(self, identity: str) -> bool:
+        """Whether a participant is in the room, as far as the server has said."""
+        return identity in self._present
+
+    def statistics(self) -> PacketStatistics:
+        """A frozen look at the counters."""
+        return PacketStatistics(
+            reliable_sent=self._reliable_sent,
+            reliable_resent=self._reliable_resent,
+            reliable_unacknowledged=len(self._outbox),
+            reliable_waiting=len(self._waiting),
+            lossy_sent=self._lossy_sent,
+            lossy_dropped=self._lossy.dropped,
+            received=self._received,
+            repeats=self._repeats,
+            malformed=self._malformed,
+            unheeded=self._unheeded,
+            undecryptable=self._undecryptable,
+            plaintext_refused=self._plaintext_refused,
+        )
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def on_message(self, label: str, data: bytes) -> None:
+        """One message of the reliable or of the lossy channel."""
+        size = len(data) if label == RELIABLE else 0
+        try:
+            packet = decode_packet(data)
+        except DecodeError:
+            packet = None
+            self._malformed += 1
+        if packet is None or self._take(packet, size):
+            self._consume(size)
+        else:
+            self._held += size
+
+    def _take(self, packet: DataPacket, size: int) -> bool:
+        """Give a packet to its handler, unless it is to be dropped; returns whether it is done with."""
+        now = trio.current_time()
+        if size:
+            missed = self._sequences.on_packet(packet.participant_sid, packet.sequence, now)
+            if missed is None:
+                self._repeats += 1
+                return True
+            if missed:
+                self._announce(ContinuityLost(packet.participant_identity, missed))
+        opened = self._open(packet)
+        if opened is None:
+            return True
+        value = opened.value
+        if type(value) is UserPacket and self._nonces.is_repeat(opened.participant_identity, value.nonce, now):
+            self._repeats += 1
+            return True
+        handler = self._handlers.get(type(value))
+        if handler is None:
+            self._unheeded += 1
+            return True
+        self._received += 1
+        return handler(opened, size)
+
+    def _open(self, packet: DataPacket) -> DataPacket | None:
+        """The packet in the clear, or ``None`` if it is to be dropped."""
+        value, sealer = packet.value, self.sealer
+        if isinstance(value, Encrypted):
+            opened = None if sealer is None else sealer.open(value, packet.participant_identity)
+            if opened is None:
+                self._undecryptable += 1
+                return None
+            return replace(packet, value=opened, is_encrypted=True)
+        if sealer is not None and not self.allows_plaintext and isinstance(value, _ENCRYPTABLE):
+            self._plaintext_refused += 1
+            return None
+        return packet
+
+    def _consume(self, size: int) -> None:
+        self._consumed += size
+        if self._consumed >= _CONSUME_BYTES:
+            self._source.consume(self._consumed)
+            self._consumed = 0
+
+    # --- what goes out ------------------------------------------------------------------------------------------------
+
+    def on_progress(self) -> None:
+        """Something was acknowledged, or time has passed: the channels may take more."""
+        now = trio.current_time()
+        if self._links is not None:
+            for parcel in self._outbox.on_buffered(self._links.buffered_amount(RELIABLE)):
+                parcel.on_acked()
+            self._send_lossy(now)
+        self._send(now)
+
+    def _parcel(self, value: Value, destinations: Sequence[str], policy: OnFullReconnect) -> Parcel:
+        """A packet that may be sent. Raises ``PublishDataError``, or what ended the room."""
+        if self._over is not None:
+            raise copy(self._over)
+        names = tuple(destinations)
+        body = encode_packet(DataPacket(value, destination_identities=names))
+        is_to_be_sealed = self.sealer is not None and isinstance(value, _ENCRYPTABLE)
+        size = len(body) + MAX_NUMBER_BYTES + (_SEAL_BYTES if is_to_be_sealed else 0)
+        self._check(size)
+        return Parcel(value, names, None if is_to_be_sealed else body, size, policy)
+
+    def _check(self, size: int) -> None:
+        if size > MAX_PACKET_BYTES:
+            raise PayloadTooLarge(size, MAX_PACKET_BYTES)
+        if not self.may_publish:
+            raise _not_allowed()
+
+    def _encode(self, value: Value, destinations: tuple[str, ...]) -> bytes:
+        """Encrypted, where the room is. Raises a ``LiveKitError`` of the sealer's."""
+        if self.sealer is not None and isinstance(value, _ENCRYPTABLE):
+            value = self.sealer.seal(value)
+        return encode_packet(DataPacket(value, destination_identities=destinations))
+
+    def _send(self, now: float) -> None:
+        """Hand the reliable channel what it should have now."""
+        links, waiting, outbox = self._links, self._waiting, self._outbox
+        if links is not None and self._resend_at is None and waiting:
+            unsent = links.unsent_amount(RELIABLE)
+            messages: list[bytes] = []
+            was_empty = not outbox
+            while waiting and unsent < _UNSENT_BYTES and outbox.has_room(waiting[0].size):
+                parcel = self._pop_waiting()
+                message = self._numbered(parcel)
+                if message is not None:
+                    outbox.add(parcel, len(message), now)
+                    parcel.on_sent(self._reachable(parcel), now)
+                    unsent += len(message)
+                    messages.append(message)
+            if messages:
+                self._reliable_sent += len(messages)
+                self._hand_over(links, RELIABLE, messages)
+                if was_empty:
+                    self._reschedule()
+        self._watch(links)
+
+    def _pop_waiting(self) -> Parcel:
+        parcel = self._waiting.popleft()
+        if parcel.is_control:
+            parcel.is_control = False
+            self._control -= 1
+        return parcel
+
+    def _numbered(self, parcel: Parcel) -> bytes | None:
+        """The message for the channel, or ``None`` if there is to be none."""
+        try:
+            if not self.may_publish:
+                raise _not_allowed()
+            body = parcel.body
+            if body is None:
+                body = self._encode(parcel.value, parcel.destinations)
+        except LiveKitError as error:
+            if parcel.is_sent:
+                parcel.give_up(_unknown(DeliveryErrorReason.SESSION_REPLACED, str(error)))
+            else:
+                parcel.refuse(error)
+            return None
+        return numbered(body, self._outbox.next_sequence)
+
+    def _reachable(self, parcel: Parcel) -> frozenset[str]:
+        """Whom a packet reaches if it is sent now."""
+        if parcel.destinations:
+            return frozenset(name for name in parcel.destinations if name in self._present)
+        if self._everyone is None:
+            self._everyone = frozenset(self._present)
+        return self._everyone
+
+    def _send_lossy(self, now: float) -> None:
+        links = self._links
+        if links is not None and self._lossy:
+            messages = self._lossy.messages_to_send(links.unsent_amount(LOSSY), now)
+            if messages:
+                self._lossy_sent += len(messages)
+                self._hand_over(links, LOSSY, messages)
+            self._watch(links)
+
+    def _hand_over(self, links: Links, label: str, messages: list[bytes]) -> None:
+        try:
+            links.send(label, messages)
+        except TransportError as exc:
+            # The channel is being closed. Then the session is lost, and that is told in a moment.
+            logger.debug("the %s channel does not take messages: %s", label, exc)
+
+    def _watch(self, links: Links | None) -> None:
+        if links is not None:
+            links.watch_progress(RELIABLE, bool(self._outbox or self._waiting or self._lossy))
+        if self._idle is not None and not self._outbox and not self._waiting:
+            self._idle.set()
+            self._idle = None
+
+    # --- the session, and who is in it --------------------------------------------------------------------------------
+
+    def on_permission(self, permission: Permission | None) -> None:
+        """What this client may do, as the server sees it."""
+        self.may_publish = permission is None or permission.can_publish_data
+        self._send(trio.current_time())
+
+    def on_participant(self, info: ParticipantInfo, *, is_new: bool) -> None:
+        """A participant is in the room. ``is_new``: as far as this client can tell, since just now."""
+        if self._present.get(info.identity) != info.sid:
+            self._present[info.identity] = info.sid
+            self._everyone = None
+            if is_new:
+                self._sequences.on_joined(info.sid, trio.current_time())
+            self._sequences.on_present(info.sid)
+            self._awaited.discard(info.identity)
+            if self._resend_at is not None and not self._awaited:
+                self._resend()
+
+    def on_participant_left(self, info: ParticipantInfo) -> None:
+        """A participant is gone."""
+        if self._present.get(info.identity) == info.sid:
+            del self._present[info.identity]
+            self._everyone = None
+        self._sequences.on_left(info.sid, trio.current_time())
+        for parcel in self._outbox.items():
+            parcel.on_left(info.identity)
+        for watcher in self._watchers:
+            watcher.on_participant_left(info)
+
+    def on_signal_lost(self) -> None:
+        """Signalling is lost. Packets do not need it, and flow on."""
+
+    def on_resumed(self, last_message_seq: int) -> None:
+        """The session goes on, and the server has told the number of the last packet that it received.
+
+        What has a higher number is not sent again: the association outlived the websocket, and delivers it.
+        """
+        for parcel in self._outbox.on_received(last_message_seq):
+            parcel.on_acked()
+        self._send(trio.current_time())
+
+    def on_links_lost(self) -> None:
+        """The peer connection is lost, and with it the session. What is to be sent waits."""
+        self._links = None
+        self._lossy.clear()
+
+    def on_session_lost(self) -> None:
+        """The session is over, and another is to take its place: what may not have arrived is to be sent there."""
+        self.on_links_lost()
+        self._resend_at = None
+        self._sequences.on_away()
+        again: list[Parcel] = []
+        for parcel in self._outbox.on_new_session():
+            if parcel.on_full_reconnect == "resend":
+                again.append(parcel)
+            else:
+                parcel.give_up(_unknown(DeliveryErrorReason.SESSION_REPLACED, "the session was replaced by another"))
+        self._waiting.extendleft(reversed(again))
+        self._watch(None)
+
+    def on_session_replaced(self, links: Links) -> None:
+        """The server has let us in again; who is in the room is told next, and messages may come from now on."""
+        self._source = links
+        self._stale, self._consumed = self._held, 0
+        for watcher in self._watchers:
+            watcher.on_session_replaced()
+
+    def on_connected(self, links: Links) -> None:
+        """The new session can be sent on. Who is in its room is known, as far as the server tells at once."""
+        self._links = links
+        self._sequences.on_back()
+        now = trio.current_time()
+        again = [parcel for parcel in self._waiting if parcel.is_sent]
+        self._awaited = {name for parcel in again for name in parcel.recipients if name not in self._present}
+        if again and self._awaited:
+            self._resend_at = now + _RESEND_WAIT_S
+            self._reschedule()
+        else:
+            self._resend()
+
+    def _resend(self) -> None:
+        """Begin with what was sent in the session before, to whoever of those it was for is here."""
+        self._resend_at = None
+        self._awaited.clear()
+        for parcel in [parcel for parcel in self._waiting if parcel.is_sent]:
+            missing = [name for name in parcel.recipients if name not in self._present]
+            if parcel.recipients and len(missing) == len(parcel.recipients):
+                self._waiting.remove(parcel)
+                parcel.give_up(_unknown(DeliveryErrorReason.RECIPIENTS_GONE, "nobody whom it was for came back"))
+                continue
+            parcel.receipt._left = dict.fromkeys(missing)
+            self._reliable_resent += 1
+        self._send(trio.current_time())
+
+    def close(self, error: Exception | None) -> None:
+        """The room is over: ``error`` says how, ``None`` that we left."""
+        if self._over is not None:
+            return
+        self._over = error or trio.ClosedResourceError("the room was left")
+        self._links = None
+        self._lossy.clear()
+        lost = _unknown(DeliveryErrorReason.DISCONNECTED, "the room was left, or lost, before it was acknowledged")
+        for parcel in self._outbox.on_new_session():
+            parcel.give_up(lost)
+        waiting, self._waiting = self._waiting, deque()
+        for parcel in waiting:
+            if parcel.is_sent:
+                parcel.give_up(lost)
+            else:
+                parcel.refuse(self._over)
+        self._watch(None)
+        for watcher in self._watchers:
+            watcher.on_over(self._over)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        resent = self._waiting[0].sent_at if self._waiting else None
+        expires_at = None if resent is None else resent + MAX_AGE_S
+        deadlines = (self._outbox.next_timeout(), self._resend_at, expires_at)
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+
+    def handle_timeout(self, now: float) -> None:
+        """Time has passed."""
+        expired = self._outbox.handle_timeout(now)
+        waiting = self._waiting
+        while waiting and (sent_at := waiting[0].sent_at) is not None and sent_at + MAX_AGE_S <= now:
+            expired.append(waiting.popleft())
+        for parcel in expired:
+            parcel.give_up(_unknown(DeliveryErrorReason.EXPIRED, f"it was not acknowledged for {MAX_AGE_S:g} s"))
+        if self._resend_at is not None and now >= self._resend_at:
+            self._resend()
+        self._send(now)
+
+
+def _not_allowed() -> PublishDataError:
+    text = "the token, or the server's operator, does not let this participant publish data"
+    return PublishDataError(PublishDataErrorReason.NOT_ALLOWED, text)
+
+
+def _unknown(reason: DeliveryErrorReason, text: str) -> DeliveryError:
+    return DeliveryError(reason, f"the packet may not have been delivered: {text}")

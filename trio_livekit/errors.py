@@ -29,6 +29,8 @@ __all__ = [
     "RoomDisconnected",
     "RpcError",
     "RpcErrorCode",
+    "StreamError",
+    "StreamErrorReason",
     "SubscribeError",
     "SubscribeErrorReason",
     "TransportError",
@@ -314,6 +316,43 @@ class RpcError(LiveKitError):
         self.message = message
         self.data = data
         self.executed = executed
+
+
+class StreamErrorReason(enum.Enum):
+    """Why a text or byte stream did not come about, or ended before its time."""
+
+    ABORTED = "aborted"  # its sender gave it up: see `sender_reason`
+    SENDER_LEFT = "sender_left"
+    SESSION_LOST = "session_lost"  # this client had to join anew: streams do not survive that
+    INCOMPLETE = "incomplete"  # it ended with less than was announced
+    TOO_LONG = "too_long"  # it is more than was announced
+    CHUNK_MISSING = "chunk_missing"
+    DECODE_FAILED = "decode_failed"  # not UTF-8, or not what its compression makes
+    TOO_LARGE = "too_large"  # over the limit that the reader set
+    ENCRYPTION_MISMATCH = "encryption_mismatch"  # some of it was encrypted, and some was not
+    IDLE = "idle"  # nothing came of it for too long
+    NOT_READ = "not_read"  # nobody read it for too long, while it held up everything else
+    TOPIC_TAKEN = "topic_taken"  # the topic is being listened to already, or is the library's own
+    HEADER_TOO_LARGE = "header_too_large"  # topic, name and attributes are more than one packet holds
+    WRITE_CANCELLED = "write_cancelled"  # a write was cancelled halfway: what follows it would have a hole before it
+
+
+class StreamError(LiveKitError):
+    """A text or byte stream was not, or not wholly, sent or received. What has been read of it before is good.
+
+    Attributes:
+        reason: a ``StreamErrorReason``.
+        stream_id: which stream; empty where there was none yet.
+        sender_reason: what the sender said when it gave the stream up.
+    """
+
+    def __init__(
+        self, reason: StreamErrorReason, message: str, *, stream_id: str = "", sender_reason: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.stream_id = stream_id
+        self.sender_reason = sender_reason
 
 
 class AccessTokenErrorReason(enum.Enum):

@@ -1,0 +1,1 @@
+"""Text and byte streams: content of any length, cut into reliable packets and put together again."""

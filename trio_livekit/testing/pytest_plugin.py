@@ -1,9 +1,11 @@
 """A pytest plugin, loaded by itself where this package is installed: fixtures for tests that run with pytest-trio.
 
-async def test_my_robot(livekit_embedded_server):
-    server = livekit_embedded_server
-    async with trio_livekit.connect(server.url, server.token("robot", "lab")) as room:
-        ...
+::
+
+    async def test_my_robot(livekit_embedded_server):
+        server = livekit_embedded_server
+        async with trio_livekit.connect(server.url, server.token("robot", "lab")) as room:
+            ...
 """
 
 from __future__ import annotations

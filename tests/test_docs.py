@@ -1,0 +1,114 @@
+"""The guide's examples: all of them name what exists, and those that can run by themselves, or with a room, are run."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trio
+
+import trio_livekit as lk
+from trio_livekit.server import serve
+from trio_livekit.testing.rooms import open_rooms
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCS = Path(__file__).parent.parent / "docs"
+BLOCKS = [
+    (f"{path.stem}-{number}", source)
+    for path in sorted(DOCS.rglob("*.md"))
+    for number, source in enumerate(re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL), 1)
+]
+
+
+def names_of_ours(tree: ast.AST) -> Iterator[str]:
+    """``lk.Room`` and ``lk.events.Reconnected``, as dotted names below ``lk``."""
+    for node in ast.walk(tree):
+        parts: list[str] = []
+        while isinstance(node, ast.Attribute):
+            parts.insert(0, node.attr)
+            node = node.value
+        if parts and isinstance(node, ast.Name) and node.id == "lk":
+            yield ".".join(parts)
+
+
+def definitions(name: str) -> dict[str, Any]:
+    """What one example defines; a program has run by then."""
+    namespace: dict[str, Any] = {"__name__": f"docs {name}"}
+    exec(compile(dict(BLOCKS)[name], name, "exec"), namespace)
+    return namespace
+
+
+@pytest.mark.parametrize(("name", "source"), BLOCKS, ids=[name for name, _ in BLOCKS])
+def test_examples_name_what_exists(name: str, source: str) -> None:
+    for dotted in names_of_ours(ast.parse(source, name)):
+        thing: Any = lk
+        for part in dotted.split("."):
+            if inspect.isclass(thing) and part not in dir(thing):
+                pytest.fail(f"lk.{dotted} does not exist")
+            thing = getattr(thing, part)
+
+
+def test_a_server_and_a_token(capsys: pytest.CaptureFixture[str]) -> None:
+    definitions("getting-started-1")
+    assert capsys.readouterr().out.startswith("ws://127.0.0.1:")
+    assert definitions("getting-started-2")["token"].count(".") == 2
+
+
+async def test_the_first_room(capsys: pytest.CaptureFixture[str]) -> None:
+    visit = definitions("getting-started-3")["visit"]
+    track = definitions("getting-started-4")
+    async with serve() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(track["display"], server.url, server.token("display", "lab"))
+        await track["thermometer"](server.url, server.token("thermometer", "lab"))
+        await visit(server.url, server.token("visitor", "lab"))
+        nursery.cancel_scope.cancel()
+    out = capsys.readouterr().out
+    assert "21.5 °C," in out
+    assert "joined lab as visitor" in out
+
+
+async def test_tasks_in_the_block_of_a_room() -> None:
+    async with open_rooms("watcher") as (server, watcher), watcher.events() as events:
+        await definitions("scopes-3")["main"](server.url, server.token("robot", "test"))
+        published = set()
+        while len(published) < 2:
+            event = await events.receive()
+            if isinstance(event, lk.events.DataTrackPublished):
+                published.add(event.track.name)
+        assert published == {"left", "right"}
+
+
+async def test_a_block_that_its_track_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    publish = definitions("scopes-2")["publish_as_long_as_allowed"]
+    async with open_rooms("robot", "watcher") as (server, robot, watcher), trio.open_nursery() as nursery:
+        nursery.start_soon(publish, robot)
+        await watcher.participants["robot"].data_tracks.wait_for("pose")
+        server.unpublish("test", "robot", "pose")
+    assert "PublishErrorReason.UNPUBLISHED" in capsys.readouterr().out
+
+
+async def test_what_becomes_of_frames() -> None:
+    account = definitions("data-tracks-3")["account"]
+    async with open_rooms("robot", "viewer") as (_, robot, viewer), robot.publish_data_track("pose") as track:
+        pose = await viewer.participants["robot"].data_tracks.wait_for("pose")
+        async with pose.subscribe() as frames:
+            track.try_push(b"here")
+            await frames.receive()
+            account(track, frames)
+
+
+@pytest.mark.parametrize("name", ["testing-2", "testing-3"])
+async def test_tests_of_an_application(name: str) -> None:
+    (test,) = (thing for key, thing in definitions(name).items() if key.startswith("test_"))
+    await test()
+
+
+async def test_a_test_with_the_fixture() -> None:
+    async with serve() as server:
+        await definitions("testing-1")["test_my_robot"](server)

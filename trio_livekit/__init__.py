@@ -40,10 +40,14 @@ __all__ = [
     "RoomDisconnected",
     "RoomEvents",
     "RoomInfo",
+    "ServerInfo",
     "SubscribeError",
     "SubscribeErrorReason",
     "SubscriptionStatistics",
+    "TrackSubscriptionPermission",
     "TransportError",
+    "UpdateError",
+    "UpdateErrorReason",
     "VideoGrants",
     "__version__",
     "access_token",
@@ -55,7 +59,14 @@ __all__ = [
 from typing import TYPE_CHECKING, Any
 
 from . import events
-from ._sansio.signal.messages import ConnectionQuality, DisconnectReason, ParticipantKind, Permission, RoomInfo
+from ._sansio.signal.messages import (
+    ConnectionQuality,
+    DisconnectReason,
+    ParticipantKind,
+    Permission,
+    RoomInfo,
+    ServerInfo,
+)
 from ._session.reconnect import ReconnectPolicy
 from ._version import __version__
 from .data_tracks import (
@@ -86,8 +97,10 @@ from .errors import (
     SubscribeError,
     SubscribeErrorReason,
     TransportError,
+    UpdateError,
+    UpdateErrorReason,
 )
-from .participants import LocalParticipant, RemoteParticipant
+from .participants import LocalParticipant, RemoteParticipant, TrackSubscriptionPermission
 from .room import ConnectionState, Room, RoomEvents, connect
 
 if TYPE_CHECKING:

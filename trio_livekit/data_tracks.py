@@ -186,6 +186,7 @@ class RemoteDataTrack:
 
     def __init__(self, track: RemoteTrack) -> None:
         self._track = track
+        self._allowed = True
 
     @property
     def name(self) -> str:
@@ -211,6 +212,11 @@ class RemoteDataTrack:
     def is_published(self) -> bool:
         """Whether it is still there."""
         return not self._track.ended.is_set()
+
+    @property
+    def is_allowed(self) -> bool:
+        """Whether its publisher lets this client have it, as far as the server has said: it does when one asks."""
+        return self._allowed
 
     async def wait_unpublished(self) -> None:
         """Wait until the track ends."""

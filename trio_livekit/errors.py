@@ -34,6 +34,8 @@ __all__ = [
     "SubscribeError",
     "SubscribeErrorReason",
     "TransportError",
+    "UpdateError",
+    "UpdateErrorReason",
 ]
 
 import enum
@@ -253,7 +255,8 @@ class SubscribeErrorReason(enum.Enum):
     """Why a subscription could not be established."""
 
     UNPUBLISHED = "unpublished"
-    TIMEOUT = "timeout"  # also what a missing permission looks like: the server never says no
+    NOT_ALLOWED = "not_allowed"  # this participant may not subscribe to anything
+    TIMEOUT = "timeout"  # also what the publisher's denying it looks like: the server never says no
     DISCONNECTED = "disconnected"
     ENCRYPTED = "encrypted"  # the track is encrypted in a way this room cannot decrypt
 
@@ -353,6 +356,33 @@ class StreamError(LiveKitError):
         self.reason = reason
         self.stream_id = stream_id
         self.sender_reason = sender_reason
+
+
+class UpdateErrorReason(enum.Enum):
+    """Why a change of one's own name, metadata or attributes was not made."""
+
+    NOT_ALLOWED = "not_allowed"  # the token lacks the grant `can_update_own_metadata`
+    LIMIT_EXCEEDED = "limit_exceeded"  # too long: see `server_message`
+    TIMEOUT = "timeout"  # the change may have been made or not
+    UNKNOWN = "unknown"  # a refusal this version does not know: see `code` and `server_message`
+
+
+class UpdateError(LiveKitError):
+    """A change of one's own name, metadata or attributes was refused, or not confirmed in time.
+
+    Attributes:
+        reason: an ``UpdateErrorReason``.
+        code: the number of the server's ``RequestResponse.Reason``, if it sent one.
+        server_message: the server's own words, if it sent any.
+    """
+
+    def __init__(
+        self, reason: UpdateErrorReason, message: str, *, code: int | None = None, server_message: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = code
+        self.server_message = server_message
 
 
 class AccessTokenErrorReason(enum.Enum):

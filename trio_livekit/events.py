@@ -21,12 +21,16 @@ __all__ = [
     "ParticipantPermissionsChanged",
     "Reconnected",
     "Reconnecting",
+    "RecordingStatusChanged",
     "RoomEvent",
     "RoomInfoChanged",
     "RoomMetadataChanged",
+    "RoomMoved",
+    "SubscriptionPermissionChanged",
+    "TokenRefreshed",
 ]
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -118,10 +122,43 @@ class RoomMetadataChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordingStatusChanged:
+    """The room is being recorded from now on, or not any more."""
+
+    is_recording: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RoomInfoChanged:
-    """Something else about the room changed: its counters, or whether it is being recorded."""
+    """Something about the room other than its metadata changed: its counters, its SID, or whether it is recorded."""
 
     info: RoomInfo
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMoved:
+    """The server moved this client to another room, under the same blocks; the properties show that room by now.
+
+    The participants of the old room were reported disconnected before; those of the new one follow.
+    """
+
+    old_name: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRefreshed:
+    """The server sent a newer access token. Reconnecting uses it by itself; keep it to join again later."""
+
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriptionPermissionChanged:
+    """The publisher of a data track denied it to this client, or granted it again; subscriptions pause meanwhile."""
+
+    track: RemoteDataTrack
+    is_allowed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +213,11 @@ RoomEvent = (
     | ConnectionQualityChanged
     | ActiveSpeakersChanged
     | RoomMetadataChanged
+    | RecordingStatusChanged
     | RoomInfoChanged
+    | RoomMoved
+    | TokenRefreshed
+    | SubscriptionPermissionChanged
     | DataTrackPublished
     | DataTrackUnpublished
     | Reconnecting

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-__all__ = ["LocalParticipant", "RemoteParticipant"]
+__all__ = ["LocalParticipant", "RemoteParticipant", "TrackSubscriptionPermission"]
 
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ._session.updating import TrackSubscriptionPermission
 from .data_tracks import RemoteDataTracks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ._sansio.signal.messages import ConnectionQuality, ParticipantInfo, ParticipantKind, Permission
+    from ._session.updating import Updating
 
 
 class _Participant:
@@ -58,6 +60,16 @@ class _Participant:
         return self._info.kind
 
     @property
+    def joined_at(self) -> float:
+        """When this session of the participant began, in seconds since the Unix epoch, by the server's clock."""
+        return self._info.joined_at_ms / 1000
+
+    @property
+    def is_publisher(self) -> bool:
+        """Whether the participant has published anything since it joined."""
+        return self._info.is_publisher
+
+    @property
     def connection_quality(self) -> ConnectionQuality | None:
         """How well the server hears the participant; ``None`` until it has said so."""
         return self._quality
@@ -67,7 +79,50 @@ class _Participant:
 
 
 class LocalParticipant(_Participant):
-    """This client in the room."""
+    """This client in the room.
+
+    What it changes about itself needs the grant ``can_update_own_metadata``. The calls return when the server has made
+    the change, which the properties show by then, and wait while the room reconnects. They raise ``UpdateError``, or
+    ``RoomDisconnected`` when the room is lost meanwhile. When one is cancelled, its change may be made or not.
+    """
+
+    def __init__(self, info: ParticipantInfo, updating: Updating) -> None:
+        super().__init__(info)
+        self._updating = updating
+
+    async def set_name(self, name: str) -> None:
+        """Change the display name: 1 to 256 bytes of UTF-8 on a default server."""
+        await self._updating.update(name=_not_empty("a name", name))
+
+    async def set_metadata(self, metadata: str) -> None:
+        """Change the metadata: up to 512 KiB of UTF-8 on a default server."""
+        await self._updating.update(metadata=_not_empty("metadata", metadata))
+
+    async def set_attributes(self, attributes: Mapping[str, str | None]) -> None:
+        """Change the attributes that are named here, and no others; ``None`` or an empty value removes one.
+
+        All keys and values together are up to 64 KiB of UTF-8 on a default server.
+        """
+        for key, value in attributes.items():
+            if not isinstance(key, str) or not isinstance(value, (str, type(None))):
+                raise TypeError(f"attributes are text by text, not {key!r}: {type(value).__name__}")
+        await self._updating.update(attributes={key: value or "" for key, value in attributes.items()})
+
+    def set_track_subscription_permissions(self, permissions: Iterable[TrackSubscriptionPermission] | None) -> None:
+        """Let those who are named, and nobody else, subscribe to this participant's data tracks; ``None``: everyone.
+
+        This replaces what was set before, and lasts until the room is left, reconnections included. Subscriptions that
+        are not permitted any more pause; they go on when they are permitted again.
+        """
+        self._updating.permit(None if permissions is None else tuple(permissions))
+
+
+def _not_empty(what: str, value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is text, not {type(value).__name__}")
+    if not value:
+        raise ValueError(f"{what} cannot be emptied by the participant: to the server, empty means unchanged")
+    return value
 
 
 class RemoteParticipant(_Participant):

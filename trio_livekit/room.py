@@ -20,6 +20,7 @@ from ._session.mailbox import Mailbox
 from ._session.reconnect import Interrupted, ReconnectPolicy, Regained
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
 from .data_tracks import LocalDataTrack, RemoteDataTrack
+from .errors import RoomDisconnected
 from .participants import LocalParticipant, RemoteParticipant
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ async def connect(
     *,
     join_timeout: float = 15.0,
     auto_subscribe: bool = True,
+    metadata: str = "",
+    attributes: Mapping[str, str] | None = None,
     reconnect: ReconnectPolicy | None = DEFAULT_RECONNECT_POLICY,
     ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Room]:
@@ -62,6 +65,8 @@ async def connect(
         token: an access token, from ``access_token`` or your backend.
         join_timeout: seconds that joining may take; a ``trio.fail_after`` around the block would bound the whole visit.
         reconnect: for how long, and at which pace, a lost connection is taken up again; ``None`` for not at all.
+        metadata: the participant's metadata from the start, instead of the token's; needs can_update_own_metadata.
+        attributes: attributes from the start, added to the token's; they need that grant as well.
         auto_subscribe: whether the server sends the media tracks of others; data tracks are always subscribed by hand.
         ssl_context: for ``wss``, instead of the system's.
 
@@ -70,10 +75,12 @@ async def connect(
         RoomDisconnected: the room was lost for good inside the block; its ``reason`` says why.
     """
     # Late, because the protocol stack and what it leans on take several times as long to import as trio does.
+    from ._session.parameters import Profile
     from ._session.session import SessionOptions, open_session
 
     room = Room()
-    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context)
+    profile = Profile(metadata, dict(attributes or {}))
+    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context, profile)
     async with open_session(url, token, options=options, listener=room._on_session_event) as session:
         room._enter(session)
         try:
@@ -155,7 +162,18 @@ class Room:
 
     @property
     def sid(self) -> str:
-        """The server's name for the room; may stay empty for a moment after joining."""
+        """The server's name for the room; may stay empty for a moment after joining, see ``wait_sid``."""
+        return self._info.sid
+
+    async def wait_sid(self) -> str:
+        """The server's name for the room, as soon as it has one.
+
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self._info.sid:
+            self._check_open()
+            await self._changed.wait()
         return self._info.sid
 
     @property
@@ -169,9 +187,40 @@ class Room:
         return self._info
 
     @property
+    def num_participants(self) -> int:
+        """How many are in the room, this client included, by the server's count: it lags by some seconds."""
+        return self._info.num_participants
+
+    @property
+    def num_publishers(self) -> int:
+        """How many of them publish something."""
+        return self._info.num_publishers
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether the room is being recorded."""
+        return self._info.active_recording
+
+    @property
+    def created_at(self) -> float:
+        """When the room was made, in seconds since the Unix epoch, by the server's clock."""
+        return self._info.creation_time_ms / 1000
+
+    @property
+    def disconnect_reason(self) -> m.DisconnectReason | None:
+        """Why the room was lost; ``None`` while it is not, and when it was left."""
+        reason = self._over.reason if isinstance(self._over, RoomDisconnected) else None
+        return reason if isinstance(reason, m.DisconnectReason) else None
+
+    @property
     def server_version(self) -> str:
         """The version the server gave when the room was joined."""
-        return self._session.server_version
+        return self._session.server.version
+
+    @property
+    def server_info(self) -> m.ServerInfo:
+        """What the server said of itself when the room was joined: version, region, node."""
+        return self._session.server
 
     @property
     def participants(self) -> Mapping[str, RemoteParticipant]:
@@ -183,17 +232,19 @@ class Room:
         """Who speaks, loudest first: identity and level, 0 to 1."""
         return tuple(sorted(self._speakers.items(), key=lambda speaker: -speaker[1]))
 
-    async def wait_for_participant(self, identity: str) -> RemoteParticipant:
+    async def wait_for_participant(self, identity: str, *, active: bool = False) -> RemoteParticipant:
         """The participant with this identity, as soon as it is there; bound the wait with a cancel scope.
 
-        A server tells of a participant that publishes nothing up to 3 seconds after it joined.
+        With ``active`` it also has its peer connection up, so that what is sent to it arrives. A server tells of a
+        participant that publishes nothing up to 3 seconds after it joined.
+
         Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost.
         """
         await trio.lowlevel.checkpoint()
         while True:
             self._check_open()
             participant = self._participants.get(identity)
-            if participant is not None:
+            if participant is not None and (participant.is_active or not active):
                 return participant
             await self._changed.wait()
 
@@ -236,7 +287,7 @@ class Room:
     def _enter(self, session: Session) -> None:
         self._session = session
         self._info = session.room
-        self.local_participant = LocalParticipant(session.roster.local)
+        self.local_participant = LocalParticipant(session.roster.local, session.updating)
         self._entered = True
 
     def _leave(self, lost: LiveKitError | None) -> None:
@@ -276,6 +327,7 @@ class Room:
                 participant._info = new
                 if new.state == m.ParticipantState.ACTIVE != old.state:
                     self._emit(ev.ParticipantActive(participant))
+                    self._notify()
                 self._emit_changes(participant, old, new)
             case SelfChanged(old, new):
                 if self._entered:
@@ -295,6 +347,14 @@ class Room:
                 self._emit(ev.DataTrackUnpublished(remote))
             case m.RoomUpdate(room):
                 self._on_room_update(room)
+            case m.RoomMoved(room):
+                old_name = self.name
+                self._on_room_update(room)
+                self._emit(ev.RoomMoved(old_name, room.name))
+            case m.RefreshToken(token):
+                self._emit(ev.TokenRefreshed(token))
+            case m.SubscriptionPermissionUpdate(_, track_sid, allowed):
+                self._on_subscription_permission(track_sid, allowed)
             case m.SpeakersChanged(speakers):
                 self._on_speakers(speakers)
             case m.ConnectionQualityUpdate(updates):
@@ -320,8 +380,19 @@ class Room:
         old, self._info = self._info, room
         if room.metadata != old.metadata:
             self._emit(ev.RoomMetadataChanged(old.metadata, room.metadata))
+        if room.active_recording != old.active_recording:
+            self._emit(ev.RecordingStatusChanged(room.active_recording))
         if room != replace(old, metadata=room.metadata):
             self._emit(ev.RoomInfoChanged(room))
+        if room.sid != old.sid:
+            self._notify()
+
+    def _on_subscription_permission(self, track_sid: str, allowed: bool) -> None:
+        """A server says so before each first subscription too: what counts is what changes."""
+        track = next((track for track in self._tracks.values() if track.sid == track_sid), None)
+        if track is not None and track.is_allowed != allowed:
+            track._allowed = allowed
+            self._emit(ev.SubscriptionPermissionChanged(track, allowed))
 
     def _on_speakers(self, speakers: tuple[m.Speaker, ...]) -> None:
         """The message names only who changed."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+import trio
+import trio.testing
 
 import trio_livekit as lk
 from trio_livekit import events as ev
@@ -13,6 +15,7 @@ from trio_livekit._sansio.signal.roster import Changed, Joined, Left
 from trio_livekit._session.subscribing import RemoteTrack, TrackPublished, TrackReassigned, TrackUnpublished
 
 if TYPE_CHECKING:
+    from tests.support.servers import EmbeddedServer
     from trio_livekit._session.session import SessionEvent
 
 ANN = m.ParticipantInfo("PA_1", "ann")
@@ -99,3 +102,46 @@ async def test_a_participant_becomes_active_once(bench: Bench) -> None:
     active = m.ParticipantInfo("PA_1", "ann", state=m.ParticipantState.ACTIVE)
     assert bench.tell(Changed(ANN, active), Changed(active, active)) == [ev.ParticipantActive(ann)]
     assert ann.is_active
+
+
+async def test_recording_is_told(bench: Bench) -> None:
+    info = m.RoomInfo("RM_1", "room", active_recording=True)
+    assert bench.tell(m.RoomUpdate(info)) == [ev.RecordingStatusChanged(True), ev.RoomInfoChanged(info)]
+    assert bench.room.is_recording
+
+
+async def test_the_number_of_a_room_may_come_late(bench: Bench, nursery: trio.Nursery) -> None:
+    found: list[str] = []
+
+    async def wait() -> None:
+        found.append(await bench.room.wait_sid())
+
+    nursery.start_soon(wait)
+    await trio.testing.wait_all_tasks_blocked()
+    bench.tell(m.RoomUpdate(m.RoomInfo("RM_1", "room")))
+    await trio.testing.wait_all_tasks_blocked()
+    assert found == ["RM_1"]
+
+
+async def test_a_server_that_takes_one_to_another_room(embedded_server: EmbeddedServer, room_name: str) -> None:
+    server = embedded_server.server
+    me = server.token("alice", room_name)
+    async with (
+        lk.connect(server.url, server.token("bob", room_name)),
+        lk.connect(server.url, me) as alice,
+        alice.events() as events,
+    ):
+        _, participant = server._find(room_name, "alice")
+        there = m.ParticipantInfo("PA_there", "carol", state=m.ParticipantState.ACTIVE)
+        moved = m.RoomMoved(m.RoomInfo("RM_2", "elsewhere"), me, participant.info(), (there,))
+        server._hub.deliver([(participant, moved)])
+        seen: list[object] = []
+        with trio.fail_after(5):
+            while not seen or not isinstance(seen[-1], ev.ParticipantConnected):
+                event = await events.receive()
+                if not isinstance(event, (ev.TokenRefreshed, ev.ParticipantActive)):
+                    seen.append(event)
+        kinds = [ev.ParticipantDisconnected, ev.RoomInfoChanged, ev.RoomMoved, ev.ParticipantConnected]
+        assert [type(event) for event in seen] == kinds
+        assert seen[2] == ev.RoomMoved(room_name, "elsewhere")
+        assert (alice.name, alice.sid, list(alice.participants)) == ("elsewhere", "RM_2", ["carol"])

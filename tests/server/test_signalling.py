@@ -32,7 +32,7 @@ async def test_joining_begins_with_join_and_a_token(server):
         assert isinstance(join, m.Join)
         me = join.participant
         assert (me.identity, me.name, me.metadata, me.attributes) == ("ann", "Ann", "x", {"k": "v"})
-        assert (me.kind, me.client_protocol, join.server_version) == (m.ParticipantKind.AGENT, 2, "1.13.5")
+        assert (me.kind, me.client_protocol, join.server.version) == (m.ParticipantKind.AGENT, 2, "1.13.5")
         assert (join.subscriber_primary, join.room.name) == (False, "den")
         refreshed = await client.next()
         assert isinstance(refreshed, m.RefreshToken)

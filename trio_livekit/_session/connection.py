@@ -25,6 +25,7 @@ from .links import Links
 from .parameters import (
     LEGACY_PATH,
     PATH,
+    Profile,
     join_parameters,
     legacy_join_parameters,
     legacy_resume_parameters,
@@ -40,6 +41,8 @@ _FIRST_MESSAGE_TIMEOUT_S = 5.0
 
 _LAST_WORD_S = 0.5
 """How long after the peer connection the server's reason for it may come, and an answer when all is given up."""
+
+_PLAIN = Profile()
 
 _TRANSPORT = m.DisconnectReason.CONNECTION_TIMEOUT
 
@@ -125,13 +128,13 @@ class Connection:
 
     # --- joining ------------------------------------------------------------------------------------------------------
 
-    async def join(self, token: str) -> m.Join:
+    async def join(self, token: str, profile: Profile = _PLAIN) -> m.Join:
         """Join the room; nothing is read after the server's first word until ``establish``. Raises ``ConnectError``."""
         try:
             offer = await self.links.prepare()
         except (TransportError, OSError) as exc:
             raise ConnectError(ConnectErrorReason.TRANSPORT, str(exc)) from exc
-        join = await self._open_session(offer, token)
+        join = await self._open_session(offer, token, profile)
         self.links.use_ice_servers(join.ice_servers, relay_only=join.force_relay)
         self._ping_interval_s, self._ping_timeout_s = join.ping_interval_s, join.ping_timeout_s
         return join
@@ -147,11 +150,11 @@ class Connection:
                 raise ConnectError(reason, self.loss.text, disconnect_reason=self.loss.reason)
             await self._changed.wait()
 
-    async def _open_session(self, offer: m.Offer, token: str) -> m.Join:
+    async def _open_session(self, offer: m.Offer, token: str, profile: Profile) -> m.Join:
         """With one peer connection where the server can do that, with two where it cannot."""
         auto_subscribe = self._endpoint.auto_subscribe
         try:
-            await self._open_signalling(join_parameters(offer, auto_subscribe=auto_subscribe), token)
+            await self._open_signalling(join_parameters(offer, profile, auto_subscribe=auto_subscribe), token)
             return await self._receive_join()
         except NoSuchEndpoint:
             self._path = LEGACY_PATH
@@ -161,10 +164,20 @@ class Connection:
             text = f"{self._endpoint.base_url} has no LiveKit signalling endpoint: is this a LiveKit server?"
             raise ConnectError(ConnectErrorReason.UNREACHABLE, text, status=404) from exc
         join = await self._receive_join()
+        self._introduce(profile, join.participant)
         self.send_request(offer)
         if join.subscriber_primary:
             self.links.expect_subscriber()
         return join
+
+    def _introduce(self, profile: Profile, me: m.ParticipantInfo) -> None:
+        """Two peer connections come with a query that has no place for this. Raises ``ConnectError``."""
+        if profile == _PLAIN:
+            return
+        if me.permission is not None and not me.permission.can_update_metadata:
+            text = "the token does not grant can_update_own_metadata, and so no metadata or attributes of one's own"
+            raise ConnectError(ConnectErrorReason.NOT_ALLOWED, text)
+        self.send_request(m.UpdateMetadata(0, metadata=profile.metadata, attributes=profile.attributes))
 
     async def _open_signalling(self, parameters: dict[str, str], token: str) -> None:
         self._request = SignalRequest(self._endpoint.base_url, self._path, parameters, token)

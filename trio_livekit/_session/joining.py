@@ -141,6 +141,12 @@ def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:
     return ConnectError(ConnectErrorReason.SERVER_ERROR, f"the server answered {status}", status=status)
 
 
+_NO_ACCESS = (
+    "the token does not grant access to this room, or it does not grant can_update_own_metadata"
+    " and metadata or attributes were asked for"
+)
+
+
 def _token_problem(body: str) -> str:
     """What a 401 says is wrong, in fixed words: the body itself may hold the token."""
     for phrase, meaning in (
@@ -149,7 +155,7 @@ def _token_problem(body: str) -> str:
         ("signature is invalid", "the token is not signed with the server's secret"),
         ("invalid API key", "the server does not know the token's API key"),
         ("permissions denied", "the token does not grant joining a room"),
-        ("no permissions to access", "the token does not grant access to this room"),
+        ("no permissions to access", _NO_ACCESS),
     ):
         if phrase in body:
             return meaning

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = [
     "LEGACY_PATH",
     "PATH",
+    "Profile",
     "join_parameters",
     "legacy_join_parameters",
     "legacy_resume_parameters",
@@ -12,6 +13,7 @@ __all__ = [
 ]
 
 import platform
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .._sansio.signal.messages import Capability, ClientInfo, JoinRequest
@@ -37,9 +39,23 @@ _CLIENT_INFO = ClientInfo(
 )
 
 
-def join_parameters(offer: Offer, *, auto_subscribe: bool) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What a client wants to be known by from the start, over what its token says; empty means that it does not."""
+
+    metadata: str = ""
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+def join_parameters(offer: Offer, profile: Profile, *, auto_subscribe: bool) -> dict[str, str]:
     """The query of ``PATH`` that begins a session."""
-    request = JoinRequest(_CLIENT_INFO, auto_subscribe=auto_subscribe, publisher_offer=offer)
+    request = JoinRequest(
+        _CLIENT_INFO,
+        auto_subscribe=auto_subscribe,
+        publisher_offer=offer,
+        metadata=profile.metadata,
+        attributes=profile.attributes,
+    )
     return {"join_request": encode_join_request(request)}
 
 

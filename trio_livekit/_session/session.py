@@ -17,7 +17,7 @@ import math
 import secrets
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
@@ -30,9 +30,11 @@ from .joining import signal_base_url
 from .labels import DATA_TRACK, RELIABLE
 from .nursery import lasting_nursery
 from .packets import ContinuityLost, Packets
+from .parameters import Profile
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
+from .updating import Updating
 
 if TYPE_CHECKING:
     import ssl
@@ -60,6 +62,9 @@ SessionEvent = (
     | m.RoomUpdate
     | m.SpeakersChanged
     | m.ConnectionQualityUpdate
+    | m.SubscriptionPermissionUpdate
+    | m.RefreshToken
+    | m.RoomMoved
 )
 
 
@@ -78,6 +83,7 @@ class SessionOptions:
     auto_subscribe: bool = True
     reconnect: ReconnectPolicy | None = None
     ssl_context: ssl.SSLContext | None = None
+    profile: Profile = field(default_factory=Profile)
 
 
 @asynccontextmanager
@@ -132,9 +138,10 @@ class Session:
         self.publishing = Publishing(self._send_request, self._connection.links, self._reschedule)
         self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule)
         self.packets = Packets(self._connection.links, self._reschedule, self._announce)
+        self.updating = Updating(self._send_request, self.publishing.published)
         self.roster: Roster
         self.room = m.RoomInfo()
-        self.server_version = ""
+        self.server = m.ServerInfo()
 
     @property
     def end(self) -> RoomDisconnected | None:
@@ -145,7 +152,7 @@ class Session:
 
     async def join(self) -> None:
         """From nothing to a room in which data flows. Raises ``ConnectError``."""
-        join = await self._connection.join(self._token)
+        join = await self._connection.join(self._token, self._options.profile)
         self.roster = Roster(join.participant)
         self._on_join(join)
         await self._connection.establish()
@@ -166,6 +173,7 @@ class Session:
         self.publishing.close()
         self.subscribing.close(self._end)
         self.packets.close(self._end)
+        self.updating.close(self._end)
         self._keeping.cancel("the room is being left")
         with trio.CancelScope(shield=True):
             await self._kept.wait()  # so that there is one connection, in one state, to be left
@@ -217,6 +225,7 @@ class Session:
         self.publishing.on_signal_lost()
         self.subscribing.on_signal_lost()
         self.packets.on_signal_lost()
+        self.updating.on_signal_lost()
         failure: ConnectError | None = None
         while loss.remedy is not Remedy.NONE:
             delay_s = backoff.next_delay_s(trio.current_time())
@@ -255,6 +264,7 @@ class Session:
         self._on_roster(self.roster.retain({info.sid for info in participants}) + self.roster.apply(participants))
         own = next((info for info in participants if info.sid == sid), self.roster.local)
         self._connection.resumed()
+        self.updating.on_connected()
         self.publishing.on_resumed(own.data_tracks)
         self.subscribing.on_resumed()
 
@@ -269,6 +279,7 @@ class Session:
         self.packets.on_session_replaced(self._connection.links)
         self._on_join(join)
         await self._connection.establish()
+        self.updating.on_connected()  # before there is anything to subscribe to
         self.publishing.on_connected(self._connection.links)
         self.subscribing.on_connected()
         self.packets.on_connected(self._connection.links)
@@ -284,6 +295,7 @@ class Session:
         self.publishing.close()
         self.subscribing.close(end)
         self.packets.close(end)
+        self.updating.close(end)
 
     async def _raise_end(self) -> None:
         """The end of the room from outside comes out of the room's block from here."""
@@ -332,7 +344,7 @@ class Session:
 
     def _on_join(self, join: m.Join) -> None:
         """A session begins: who is here, of whom some may have been there in the session before."""
-        self.server_version = join.server_version
+        self.server = join.server
         self._on_room(m.RoomUpdate(join.room))
         self._on_roster(self.roster.replace(join.participant, join.other_participants))
         self._has_joined = True
@@ -343,16 +355,33 @@ class Session:
                 self._on_roster(self.roster.apply(participants))
             case m.SubscriberHandles(handles):
                 self.subscribing.on_handles(handles)
-            case m.DataTrackPublished() | m.DataTrackUnpublished() | m.RequestResponse():
+            case m.DataTrackPublished(info):
                 self.publishing.on_response(response)
+                self.updating.on_track_published(info.name)
+            case m.DataTrackUnpublished():
+                self.publishing.on_response(response)
+            case m.RequestResponse():
+                self.publishing.on_response(response)
+                self.updating.on_response(response)
             case m.RoomUpdate():
                 self._on_room(response)
             case m.Reconnected(last_message_seq=sequence):
                 self.packets.on_resumed(sequence)
             case m.RefreshToken(token):
                 self._token = token
-            case m.SpeakersChanged() | m.ConnectionQualityUpdate():
                 self._listener(response)
+            case m.RoomMoved():
+                self._on_moved(response)
+            case m.SpeakersChanged() | m.ConnectionQualityUpdate() | m.SubscriptionPermissionUpdate():
+                self._listener(response)
+
+    def _on_moved(self, moved: m.RoomMoved) -> None:
+        """The server took us to another room, with the connections as they are. Nobody came along."""
+        self._token = moved.token
+        self._on_roster(self.roster.replace(moved.participant, ()))
+        self.room = moved.room
+        self._listener(moved)
+        self._on_roster(self.roster.apply(moved.other_participants))
 
     def _on_room(self, update: m.RoomUpdate) -> None:
         self._listener(update)
@@ -378,6 +407,10 @@ class Session:
                     self._listener(event)
                     self.publishing.on_own_tracks(new.data_tracks)
                     self.packets.on_permission(new.permission)
+                    self._on_own_permission(new.permission)
+
+    def _on_own_permission(self, permission: m.Permission | None) -> None:
+        self.subscribing.is_allowed = permission is None or permission.can_subscribe
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 

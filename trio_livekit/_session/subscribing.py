@@ -155,6 +155,8 @@ class Subscribing:
         self._tracks: dict[str, RemoteTrack] = {}
         self._receive = self._core.receive
         self._is_heard = True  # there is a signal connection to send requests on
+        self.is_allowed = True
+        """Whether this participant may subscribe at all. A server would not say that it may not."""
         self._over: Exception | None = None
 
     # --- the blocks of the application --------------------------------------------------------------------------------
@@ -165,6 +167,9 @@ class Subscribing:
             raise copy(self._over)
         if track.ended.is_set():
             raise _unpublished(track)
+        if not self.is_allowed and not track.readers:
+            text = "this participant may not subscribe: its token or the server's API denies can_subscribe"
+            raise SubscribeError(SubscribeErrorReason.NOT_ALLOWED, text)
         reader = Reader(capacity, track, self._release)
         track.depacketizer.max_partial_frames = max_partial_frames
         if not track.readers or track.attempt.error is not None:

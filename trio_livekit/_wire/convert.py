@@ -18,6 +18,8 @@ __all__ = [
     "room_to_pb",
     "schema_from_pb",
     "schema_to_pb",
+    "server_info_from_pb",
+    "server_info_to_pb",
 ]
 
 from typing import TYPE_CHECKING, cast
@@ -36,6 +38,7 @@ from .._sansio.signal.messages import (
     ParticipantState,
     Permission,
     RoomInfo,
+    ServerInfo,
 )
 
 if TYPE_CHECKING:
@@ -172,6 +175,8 @@ def room_from_pb(pb: Any) -> RoomInfo:
         max_participants=pb.max_participants,
         active_recording=pb.active_recording,
         creation_time_ms=pb.creation_time_ms or pb.creation_time * 1000,
+        empty_timeout_s=pb.empty_timeout,
+        departure_timeout_s=pb.departure_timeout,
     )
 
 
@@ -186,7 +191,17 @@ def room_to_pb(room: RoomInfo) -> Any:
         active_recording=room.active_recording,
         creation_time=room.creation_time_ms // 1000,
         creation_time_ms=room.creation_time_ms,
+        empty_timeout=room.empty_timeout_s,
+        departure_timeout=room.departure_timeout_s,
     )
+
+
+def server_info_from_pb(pb: Any, legacy_version: str) -> ServerInfo:
+    return ServerInfo(pb.version or legacy_version, pb.region, pb.node_id, pb.protocol)
+
+
+def server_info_to_pb(info: ServerInfo) -> Any:
+    return models.ServerInfo(version=info.version, region=info.region, node_id=info.node_id, protocol=info.protocol)
 
 
 def ice_server_from_pb(pb: Any) -> IceServer:

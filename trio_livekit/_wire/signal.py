@@ -41,6 +41,8 @@ from .convert import (
     room_to_pb,
     schema_from_pb,
     schema_to_pb,
+    server_info_from_pb,
+    server_info_to_pb,
 )
 
 if TYPE_CHECKING:
@@ -296,7 +298,7 @@ def _join_from_pb(pb: Any) -> m.Join:
         room=room_from_pb(pb.room),
         participant=participant_from_pb(pb.participant),
         other_participants=tuple(participant_from_pb(p) for p in pb.other_participants),
-        server_version=pb.server_info.version or pb.server_version,
+        server=server_info_from_pb(pb.server_info, pb.server_version),
         ice_servers=tuple(ice_server_from_pb(s) for s in pb.ice_servers),
         subscriber_primary=pb.subscriber_primary,
         ping_interval_s=pb.ping_interval,
@@ -310,8 +312,8 @@ def _join_to_pb(join: m.Join) -> Any:
         room=room_to_pb(join.room),
         participant=participant_to_pb(join.participant),
         other_participants=[participant_to_pb(p) for p in join.other_participants],
-        server_version=join.server_version,
-        server_info=models.ServerInfo(version=join.server_version, protocol=17),
+        server_version=join.server.version,
+        server_info=server_info_to_pb(join.server),
         ice_servers=[ice_server_to_pb(s) for s in join.ice_servers],
         subscriber_primary=join.subscriber_primary,
         ping_interval=join.ping_interval_s,

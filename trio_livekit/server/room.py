@@ -31,6 +31,8 @@ Outbox = list[tuple[Participant, m.Response]]
 SERVER_VERSION = "1.13.5"
 """What clients are told: the LiveKit release whose behaviour this is. They gate features by it."""
 
+PROTOCOL = 17
+
 PING_INTERVAL_S = 5
 PING_TIMEOUT_S = 15
 
@@ -97,7 +99,7 @@ class Room:
             room=self.info(),
             participant=participant.info(),
             other_participants=others,
-            server_version=SERVER_VERSION,
+            server=m.ServerInfo(SERVER_VERSION, protocol=PROTOCOL),
             subscriber_primary=admission.two_peers and admission.permission.can_subscribe,
             ping_interval_s=PING_INTERVAL_S,
             ping_timeout_s=PING_TIMEOUT_S,

@@ -42,6 +42,7 @@ __all__ = [
     "RoomInfo",
     "RoomMoved",
     "RoomUpdate",
+    "ServerInfo",
     "Simulate",
     "Speaker",
     "SpeakersChanged",
@@ -244,6 +245,18 @@ class RoomInfo:
     max_participants: int = 0
     active_recording: bool = False
     creation_time_ms: int = 0
+    empty_timeout_s: int = 0
+    departure_timeout_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """Which server, and where (``ServerInfo``): what it says when a room is joined."""
+
+    version: str = ""
+    region: str = ""
+    node_id: str = ""
+    protocol: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,7 +441,7 @@ class Join:
     room: RoomInfo
     participant: ParticipantInfo
     other_participants: tuple[ParticipantInfo, ...] = ()
-    server_version: str = ""
+    server: ServerInfo = ServerInfo()
     ice_servers: tuple[IceServer, ...] = ()
     subscriber_primary: bool = False
     ping_interval_s: int = 0

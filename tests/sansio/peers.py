@@ -55,6 +55,10 @@ class End:
         self.peer.ice.add_remote_candidate(Candidate.local_host(other.local), now)
         self.peer.ice.end_of_candidates(now)
 
+    def move_remote(self) -> None:
+        """From now on the other end is seen at another port, and what is sent to the old one goes nowhere."""
+        self.remote = (self.remote[0], self.remote[1] + 1)
+
     def receive_datagram(self, data: bytes, now: float) -> None:
         self.peer.receive_datagrams([(data, self.remote)], self.local, "udp", now)
 

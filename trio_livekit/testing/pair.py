@@ -15,8 +15,9 @@ __all__ = ["Core", "Link", "LinkModel", "Pair", "seeded_random_bytes"]
 
 import heapq
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from .faults import Bursts, LinkModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,40 +42,33 @@ A = TypeVar("A", bound=Core)
 B = TypeVar("B", bound=Core)
 
 
-@dataclass(frozen=True, slots=True)
-class LinkModel:
-    """What one direction of a path does to datagrams. Probabilities are per datagram, times in seconds.
-
-    ``jitter_s`` adds a uniform 0..jitter to each delay, so it reorders; ``reorder`` holds that share of datagrams
-    back by ``reorder_delay_s`` more. ``rate_bps`` serialises (bits per second) behind a drop-tail queue of
-    ``queue_bytes``. ``corrupt`` flips one bit. A datagram above ``mtu`` vanishes.
-    """
-
-    loss: float = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    delay_s: float = 0.0
-    jitter_s: float = 0.0
-    rate_bps: float | None = None
-    queue_bytes: int = 256 * 1024
-    corrupt: float = 0.0
-    mtu: int | None = None
-    reorder_delay_s: float = 0.02
-
-
 class Link:
     """One direction. ``model`` may be replaced at any time; ``drop`` decides per datagram, before the model does."""
 
     def __init__(self, model: LinkModel, rng: random.Random) -> None:
+        self._rng = rng
+        self._bursts: Bursts | None = None
         self.model = model
         self.drop: Callable[[bytes], bool] | None = None
         self.log: list[tuple[float, bytes]] | None = None  # set to a list to record what is offered to the link
         self.offered = self.dropped = self.delivered = 0
         self.offered_bytes = 0
-        self._rng = rng
         self._serial = 0
         self._free_at = 0.0
         self._in_flight: list[tuple[float, int, bytes]] = []
+
+    @property
+    def model(self) -> LinkModel:
+        """What becomes of each datagram from now on."""
+        return self._model
+
+    @model.setter
+    def model(self, model: LinkModel) -> None:
+        self._model = model
+        self._bursts = None
+        if model.burst_enter:
+            seed = self._rng.getrandbits(32)
+            self._bursts = Bursts(enter=model.burst_enter, leave=model.burst_leave, seed=seed)
 
     @property
     def in_flight(self) -> int:
@@ -96,7 +90,7 @@ class Link:
             self.dropped += 1
             return
         self._deliver_at(data, leaves_at)
-        if self.model.duplicate and self._rng.random() < self.model.duplicate:
+        if self._model.duplicate and self._rng.random() < self._model.duplicate:
             self._deliver_at(data, leaves_at)
 
     def arrivals(self, now: float) -> list[bytes]:
@@ -109,8 +103,10 @@ class Link:
 
     def _leaves_at(self, data: bytes, now: float) -> float | None:
         """When the datagram is on the wire, or None if it is lost."""
-        model = self.model
+        model = self._model
         if self.drop is not None and self.drop(data):
+            return None
+        if self._bursts is not None and self._bursts(data):
             return None
         if model.mtu is not None and len(data) > model.mtu:
             return None
@@ -125,7 +121,7 @@ class Link:
         return self._free_at
 
     def _deliver_at(self, data: bytes, leaves_at: float) -> None:
-        model, rng = self.model, self._rng
+        model, rng = self._model, self._rng
         delay = model.delay_s
         if model.jitter_s:
             delay += rng.random() * model.jitter_s

@@ -32,11 +32,16 @@ def numbers(seed: int, first_tsn: int | None) -> RandomBytes:
     return draw
 
 
+def one_size(config: dict[str, object]) -> Config:
+    """Packets have their full size from the beginning, unless a test says otherwise: nothing is probed."""
+    return Config(**{"safe_mtu": Config().mtu, **config})  # type: ignore[arg-type]
+
+
 def joined(
     link: LinkModel | None = None, *, seed: int = 1, up: bool = True, first_tsn: int | None = None, **config: object
 ) -> AssociationPair:  # fmt: skip
     """Two associations that connect to each other at once; established already, unless `up` is False."""
-    settings = Config(**config)  # type: ignore[arg-type]
+    settings = one_size(config)
     a = Association(random_bytes=numbers(seed, first_tsn), config=settings)
     b = Association(random_bytes=numbers(seed + 1000, first_tsn), config=settings)
     pair = Pair(a, b, link=link or LinkModel(delay_s=0.01), seed=seed)
@@ -83,7 +88,7 @@ class HandmadePeer:
         self.window = window
         self.association = Association(
             random_bytes=seeded_random_bytes(5),
-            config=Config(**config),  # type: ignore[arg-type]
+            config=one_size(config),
         )
         self.association.connect(self.now)
         [packet] = self.association.datagrams_to_send(self.now)

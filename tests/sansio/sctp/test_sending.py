@@ -282,3 +282,29 @@ def test_ending_loses_the_queue_and_refuses_more():
     with pytest.raises(TransportError):
         pair.b.send(0, 53, b"x", now=pair.now)
     assert pair.a.next_timeout() is pair.b.next_timeout() is None
+
+
+def test_a_long_round_trip_is_known_from_the_handshake():
+    """Without that, the first timeout comes before the first answer, and the window begins at its least."""
+    pair = joined(LinkModel(delay_s=0.2, jitter_s=0.04))
+    assert pair.a.statistics().rto_s > 1.0
+    for _ in range(10):
+        pair.a.send(0, 53, bytes(1000), now=pair.now)
+    pair.run_until_idle()
+    assert pair.a.statistics().timeouts == 0
+    assert pair.a.statistics().retransmits == 0
+
+
+def test_acknowledgements_lost_for_seconds_are_no_round_trips():
+    """Half of all packets are lost: the answer to a repeated chunk acknowledges others that arrived long before."""
+    pair = joined(LinkModel(delay_s=0.02), seed=5)
+    pair.a.send(0, 53, b"warm up", now=pair.now)
+    pair.run_until_idle()
+    before = pair.a.statistics().rto_s
+    pair.a_to_b.model = pair.b_to_a.model = LinkModel(delay_s=0.02, loss=0.5)
+    worst = 0.0
+    for _ in range(200):
+        pair.a.send(0, 53, bytes(1500), now=pair.now)
+        pair.run(0.1)
+        worst = max(worst, pair.a._link.sender.rto.timeout)
+    assert worst < 4 * before

@@ -154,7 +154,7 @@ class Association:
         if self._handshake.t1_at is not None:
             self._handshake.t1_at = now
         if self._link is not None:
-            self._link.sender.on_path_recovered(now)
+            self._link.on_path_recovered(now)
 
     def statistics(self) -> Statistics:
         """A frozen look at the association."""
@@ -206,6 +206,10 @@ class Association:
         if self._link is not None:
             self._link.sender.on_timeout(now)
             self._shutdown.on_timeout(now)
+            if self._link.is_stuck(now, self._config.narrow_path_patience_s):
+                self._abort(
+                    USER_INITIATED, "the path does not carry packets any more that it used to carry", graceful=False
+                )
             if self._shutdown.retries > self._config.shutdown_retries:
                 if self._shutdown.phase is Phase.ACK_SENT:
                     self._lose("shut down", graceful=True)  # all is delivered both ways; only the last word was lost
@@ -342,7 +346,9 @@ class Association:
         peer, local_tsn = self._handshake.peer, self._handshake.initial_tsn
         assert peer is not None
         if self._link is None or self._link.peer != peer or self._link.local_tsn != local_tsn:
-            self._link = Established(self._config, peer, local_tsn, self._queue, self._events, now)
+            self._link = Established(
+                self._config, peer, local_tsn, self._queue, self._events, now, self._handshake.round_trip_s
+            )
 
     def _on_shutdown_chunk(self, kind: int, flags: int, body: bytes, now: float) -> None:
         assert self._link is not None

@@ -17,6 +17,12 @@ class Config:
     mtu: int = 1191
     """Largest SCTP packet. 1191 + 37 (DTLS) + 48 (IPv6, UDP) is 1276: fits every IPv6 path and most VPNs."""
 
+    safe_mtu: int = 1063
+    """Packets are no larger until the path is known to carry more. 1063 + 37 (DTLS) is a datagram of 1,100 bytes."""
+
+    narrow_path_patience_s: float = 30.0
+    """Packets sent before the path became too narrow for them wait this long for a wider one; then all is over."""
+
     receive_window: int = 4 * 1024 * 1024
     """Advertised to the peer, and the cap on what reassembly may hold. 4 MiB is 40 MB/s at 100 ms round trip."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..timers import earliest
 from .heartbeat import Heartbeat
 from .packet import HEADER_SIZE, PacketSealer, bundle
+from .path_mtu import PathMtu
 from .reset import StreamResets
 from .rx.receiver import Receiver
 from .tx.sender import Sender
@@ -26,18 +27,24 @@ class Established:
     """The two halves of an association, stream resets, heartbeats, and the sealing of packets to the peer."""
 
     __slots__ = (
-        "_capacity", "heartbeat", "local_tsn", "peer", "receiver", "resets", "sealer", "sender", "zero_checksum",
+        "_capacity", "heartbeat", "local_tsn", "path_mtu", "peer", "receiver", "resets", "sealer", "sender",
+        "zero_checksum",
     )  # fmt: skip
 
     def __init__(
-        self, config: Config, peer: PeerInfo, local_tsn: int, queue: SendQueue, events: list[Event], now: float
+        self, config: Config, peer: PeerInfo, local_tsn: int, queue: SendQueue, events: list[Event],
+        now: float, round_trip_s: float | None,
     ) -> None:  # fmt: skip
-        self._capacity = config.mtu - HEADER_SIZE
+        self.path_mtu = PathMtu(config.safe_mtu, config.mtu, local_tsn << 32 | peer.tag, now)
+        self._capacity = self.path_mtu.size - HEADER_SIZE
         self.peer = peer
         self.local_tsn = local_tsn
         self.sealer = PacketSealer(config.local_port, config.remote_port, peer.tag)
         self.zero_checksum = config.zero_checksum and peer.zero_checksum
         self.sender = Sender(config, local_tsn, peer.receive_window, queue)
+        self.sender.use_packet_size(self.path_mtu.size)
+        if round_trip_s is not None:
+            self.sender.rto.expect(round_trip_s)
         self.receiver = Receiver(config, peer.initial_tsn, events)
         self.resets = StreamResets(local_tsn, peer.initial_tsn)
         self.heartbeat = Heartbeat(config.heartbeat_interval_s, local_tsn << 32 | peer.tag, now)
@@ -75,6 +82,8 @@ class Established:
             probe = self.heartbeat.chunk(now, idle=self.is_idle)
             if probe is not None:
                 chunks.append(probe)
+        if self.path_mtu.at is not None or self.sender.has_lost_large:
+            self._probe_path(now, chunks)
         if shutdown is not None:
             chunks.append(shutdown)
         if receiver.wants_sack(now):
@@ -93,9 +102,36 @@ class Established:
         rtt = self.heartbeat.round_trip(body, now)
         if rtt is not None:
             self.sender.rto.sample(rtt, now)
+        elif self.path_mtu.on_heartbeat_ack(body, now):
+            self._use_packet_size()
+
+    def on_path_recovered(self, now: float) -> None:
+        """The path carries again, or it is another one."""
+        self.path_mtu.on_path_changed(now)
+        self.sender.on_path_recovered(now)
+
+    def is_stuck(self, now: float, patience_s: float) -> bool:
+        """Chunks that the path used to carry, and does not any more, have waited for too long."""
+        since = self.path_mtu.narrow_since
+        return since is not None and now - since > patience_s and self.sender.has_stuck
+
+    def _probe_path(self, now: float, chunks: list[bytes]) -> None:
+        if self.sender.has_lost_large:
+            self.sender.has_lost_large = False
+            self.path_mtu.on_large_loss(now)
+        probe = self.path_mtu.probe(now, self.sender.rto.timeout)
+        if probe is not None:
+            chunks.append(probe)
+            self._use_packet_size()
+
+    def _use_packet_size(self) -> None:
+        self._capacity = self.path_mtu.size - HEADER_SIZE
+        self.sender.use_packet_size(self.path_mtu.size)
 
     def next_timeout(self, *, established: bool) -> float | None:
         """The first timer of all parts."""
         if not established:
             return self.receiver.sack_at
-        return earliest(self.sender.next_timeout(), self.receiver.sack_at, self.resets.deadline, self.heartbeat.at)
+        return earliest(
+            self.sender.next_timeout(), self.receiver.sack_at, self.resets.deadline, self.heartbeat.at, self.path_mtu.at
+        )

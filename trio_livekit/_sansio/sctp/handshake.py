@@ -53,8 +53,8 @@ class Handshake:
     """Our tag and TSN, the state, timer T1, and the packets of the exchange."""
 
     __slots__ = (
-        "_config", "_cookie", "_echo_due", "_init_acks", "_interval_s", "_jar", "_packets", "_random_bytes", "_retries",
-        "initial_tsn", "peer", "state", "t1_at", "tag",
+        "_config", "_cookie", "_echo_due", "_init_acks", "_init_sent_at", "_interval_s", "_jar", "_packets",
+        "_random_bytes", "_retries", "initial_tsn", "peer", "round_trip_s", "state", "t1_at", "tag",
     )  # fmt: skip
 
     def __init__(self, config: Config, random_bytes: RandomBytes) -> None:
@@ -71,7 +71,10 @@ class Handshake:
         self._init_acks = (0, 0)  # (second, answers in it)
         self._retries = 0
         self._interval_s = config.rto_initial_s
+        self._init_sent_at = 0.0
         self.t1_at: float | None = None
+        self.round_trip_s: float | None = None
+        """As the application knows it, or as the INIT measured it."""
 
     @property
     def has_failed(self) -> bool:
@@ -80,9 +83,11 @@ class Handshake:
 
     def connect(self, now: float, round_trip_s: float | None = None) -> None:
         """Send an INIT; repeat it after three round trips, if it is known how long one takes."""
+        self.round_trip_s = round_trip_s
         if round_trip_s is not None:
             self._interval_s = min(max(3 * round_trip_s, FASTEST_INTERVAL_S), self._interval_s)
         self.state = State.COOKIE_WAIT
+        self._init_sent_at = now
         self._send_init(now)
 
     def end(self) -> None:
@@ -139,6 +144,8 @@ class Handshake:
         self.peer = peer_info(init)
         self._cookie = cookies[0]
         self.state = State.COOKIE_ECHOED
+        if not self._retries:  # else nobody knows which INIT was answered
+            self.round_trip_s = now - self._init_sent_at
         self._retries = 0
         self._echo_due = True
         self._arm_t1(now)

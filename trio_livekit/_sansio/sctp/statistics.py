@@ -33,7 +33,7 @@ class Statistics:
     rejected_chunks: int  # duplicates, and TSNs too far ahead
     dropped_packets: int  # malformed, wrong tag, wrong checksum
     zero_checksum: bool
-    mtu: int
+    mtu: int  # of the packets that are sent, as far as the path is known to carry them
 
 
 def snapshot(state: str, link: Established | None, buffered: int, dropped: int, config: Config) -> Statistics:
@@ -51,5 +51,5 @@ def snapshot(state: str, link: Established | None, buffered: int, dropped: int, 
         buffered=buffered, srtt_s=sender.rto.srtt, min_rtt_s=None if math.isinf(least) else least,
         rto_s=sender.rto.current, peer_window=sender.peer_window, held=receiver.held, retransmits=sender.retransmits,
         timeouts=sender.timeouts, abandoned_messages=sender.abandoned, rejected_chunks=receiver.duplicates,
-        dropped_packets=dropped, zero_checksum=link.zero_checksum, mtu=config.mtu,
+        dropped_packets=dropped, zero_checksum=link.zero_checksum, mtu=link.path_mtu.size,
     )  # fmt: skip

@@ -51,8 +51,8 @@ class Outstanding:
     """The records, the bytes in flight, what waits for retransmission, and how far was given up."""
 
     __slots__ = (
-        "_gaps", "_lost", "_settled", "acked_bytes", "advanced", "base", "drained", "finishing", "flight", "newest",
-        "next_tsn", "records", "rescued", "rtt_record", "troubled_until",
+        "_gaps", "_held", "_lost", "_settled", "acked_bytes", "advanced", "base", "drained", "finishing", "flight",
+        "newest", "next_tsn", "records", "rescued", "rtt_record", "troubled_until",
     )  # fmt: skip
 
     def __init__(self, initial_tsn: int) -> None:
@@ -65,6 +65,7 @@ class Outstanding:
         """Beyond this TSN every record is in flight for the first time, so an acknowledgement needs no look at it."""
         self._settled = self.base - 1
         self._lost: list[Record] = []  # heap by TSN; entries whose state has moved on are skipped
+        self._held: list[Record] = []
         self._gaps: list[tuple[int, int]] = []
         self.finishing: deque[Message] = deque()  # with all TSNs given, in order of their last one
         # What the last acknowledgement did:
@@ -131,8 +132,25 @@ class Outstanding:
         """The lowest record that waits for retransmission, taken from the queue."""
         return heappop(self._lost) if self.has_lost else None
 
+    def hold(self, record: Record) -> None:
+        """The record, just taken from those that wait, is too large for the path: it waits for a wider one."""
+        self._held.append(record)
+
+    @property
+    def has_held(self) -> bool:
+        """Whether anything waits for a wider path."""
+        return any(record[STATE] == LOST for record in self._held)
+
+    def release_held(self) -> None:
+        """The path may be wide enough now."""
+        held, self._held = self._held, []
+        for record in held:
+            if record[STATE] == LOST:
+                heappush(self._lost, record)
+
     def restore_lost(self) -> None:
         """What waits for retransmission is in flight after all: the timeout was premature."""
+        self.release_held()
         for record in self._lost:
             if record[STATE] == LOST:
                 record[STATE] = IN_FLIGHT

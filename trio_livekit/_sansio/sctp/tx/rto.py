@@ -27,6 +27,11 @@ class RtoEstimator:
         self._min_at = 0.0
         self.backoff = 1
 
+    def expect(self, rtt: float) -> None:
+        """Something else than data has made the round trip: until data has, this is the first measurement (C2)."""
+        if self.srtt is None:
+            self.timeout = min(self.max_s, rtt + max(2 * rtt, self._floor))
+
     def sample(self, rtt: float, now: float) -> None:
         """Take one measurement. Karn's rule is the caller's: never of a chunk that was sent twice."""
         self.latest = rtt

@@ -51,9 +51,14 @@ class Sender:
 
     def __init__(self, config: Config, initial_tsn: int, peer_window: int, queue: SendQueue) -> None:
         self._mtu = config.mtu
-        self._fragment_size = (config.mtu - PACKET_OVERHEAD - DATA_HEADER_SIZE) & ~3
+        self._large = min(config.safe_mtu, config.mtu) - PACKET_OVERHEAD
+        """Chunks longer than this need a path that carries more than the safe size."""
+        self._narrow = False
+        self.has_lost_large = False
+        """To be reset by whoever acts on it."""
         self.queue = queue
         self.out = Outstanding(initial_tsn)
+        self.use_packet_size(config.mtu)
         self.rto = RtoEstimator(config.rto_initial_s, config.rto_variance_floor_s, config.rto_max_s)
         self.loss = LossDetector(self.out, self.rto)
         self.congestion: CongestionController = make_controller(
@@ -75,6 +80,18 @@ class Sender:
         self._forward_due = False
         self._forward_sent_at = float("-inf")
         self._last_sent_at = 0.0
+
+    def use_packet_size(self, size: int) -> None:
+        """From now on, fragments fill packets of `size` bytes; larger ones are not repeated until there is room."""
+        self._fragment_size = (size - PACKET_OVERHEAD - DATA_HEADER_SIZE) & ~3
+        self._narrow = size - PACKET_OVERHEAD <= self._large < self._mtu - PACKET_OVERHEAD
+        if not self._narrow:
+            self.out.release_held()
+
+    @property
+    def has_stuck(self) -> bool:
+        """Whether chunks wait that the path does not carry any more."""
+        return self.out.has_held
 
     # What comes in
 
@@ -200,6 +217,9 @@ class Sender:
             if message.expires_at is not None and now >= message.expires_at:
                 self._abandon(message, now)
                 self._give_up_front(now)
+                continue
+            if self._narrow and record[SIZE] > self._large:
+                out.hold(record)
                 continue
             self._resend(record, now, chunks)
             budget -= record[SIZE]
@@ -354,6 +374,8 @@ class Sender:
         for record in lost:
             if record[STATE] != IN_FLIGHT:
                 continue  # its message was given up with an earlier record
+            if record[SIZE] > self._large:
+                self.has_lost_large = True
             message: Message = record[MESSAGE]
             limit, expires_at = message.max_retransmits, message.expires_at
             if (limit is not None and record[SENDS] > limit) or (expires_at is not None and now >= expires_at):
@@ -389,7 +411,7 @@ class Sender:
     def _on_progress(self, now: float, flight_before: int) -> None:
         out, rto = self.out, self.rto
         sampled = out.rtt_record
-        if sampled is not None and sampled[SENDS] == 1:
+        if sampled is not None and sampled[SENDS] == 1 and self._is_prompt(sampled, now):
             rto.sample(now - sampled[SENT_AT], now)
         else:
             rto.clear_back_off()
@@ -405,6 +427,13 @@ class Sender:
             out.acked_bytes, flight_before, now, rto, recovering=self._recovery_until >= out.base
         )  # fmt: skip
         self._follow_rate()
+
+    def _is_prompt(self, sampled: Record, now: float) -> bool:
+        """Whether the SACK answers this record, rather than a later one: then an earlier SACK was lost on its way."""
+        newest = self.out.newest
+        if newest is None or newest is sampled or sampled[SENT_AT] >= newest[SENT_AT]:
+            return True
+        return bool(now - newest[SENT_AT] < self.rto.min_rtt * 0.9)  # too soon for an answer to the later one
 
     def _follow_rate(self) -> None:
         congestion = self.congestion

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 __all__ = [
     "ActiveSpeakersChanged",
+    "ChatMessageReceived",
     "ConnectionQualityChanged",
+    "ContinuityLost",
     "DataTrackPublished",
     "DataTrackUnpublished",
+    "DtmfReceived",
     "EventsMissed",
     "ParticipantActive",
     "ParticipantAttributesChanged",
@@ -34,6 +37,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._sansio.packets.messages import ChatMessage, Transcription
     from ._sansio.signal.messages import ConnectionQuality, DisconnectReason, Permission, RoomInfo
     from .data_tracks import RemoteDataTrack
     from .participants import LocalParticipant, RemoteParticipant
@@ -176,6 +180,66 @@ class DataTrackUnpublished:
 
 
 @dataclass(frozen=True, slots=True)
+class ChatMessageReceived:
+    """A participant said something in the chat, or edited what it had said: then ``message.edit_timestamp`` is set.
+
+    Attributes:
+        sender_identity: who; empty where the server does not say.
+        participant: the same, where the server has told of it already.
+    """
+
+    message: ChatMessage
+    sender_identity: str
+    participant: RemoteParticipant | None
+
+
+@dataclass(frozen=True, slots=True)
+class DtmfReceived:
+    """A participant pressed a key of a telephone.
+
+    Attributes:
+        code: 0 to 15.
+        digit: what is printed on the key.
+        sender_identity: who; empty where the server does not say.
+        participant: the same, where the server has told of it already.
+    """
+
+    code: int
+    digit: str
+    sender_identity: str
+    participant: RemoteParticipant | None
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptionReceived:
+    """Speech as text. ``transcription`` says who spoke, on which track; the sender is whoever wrote it down.
+
+    Attributes:
+        sender_identity: who; empty where the server does not say.
+        participant: the same, where the server has told of it already.
+    """
+
+    transcription: Transcription
+    sender_identity: str
+    participant: RemoteParticipant | None
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuityLost:
+    """This client was out of the room for a while, and reliable packets of a participant did not reach it meanwhile.
+
+    Attributes:
+        sender_identity: whose packets.
+        participant: the same, where the server has told of it already.
+        missed: how many at most, by their numbers: packets that were for others count as well.
+    """
+
+    sender_identity: str
+    participant: RemoteParticipant | None
+    missed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnecting:
     """The connection to the server was lost, in whole or in part, and is being taken up again.
 
@@ -189,7 +253,7 @@ class Reconnected:
 
     Attributes:
         resumed: the session went on, and nobody in the room noticed. Otherwise it is another one: the others saw this
-            client leave and come back, and what was sent meanwhile is lost.
+            client leave and come back, and what they sent meanwhile is lost to it (see ``ContinuityLost``).
     """
 
     resumed: bool
@@ -220,6 +284,10 @@ RoomEvent = (
     | SubscriptionPermissionChanged
     | DataTrackPublished
     | DataTrackUnpublished
+    | ChatMessageReceived
+    | DtmfReceived
+    | TranscriptionReceived
+    | ContinuityLost
     | Reconnecting
     | Reconnected
     | EventsMissed

@@ -5,32 +5,43 @@ from __future__ import annotations
 __all__ = ["ConnectionState", "Room", "RoomEvents", "connect"]
 
 import enum
+import os
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
+from uuid import uuid4
 
 import trio
 
 from . import events as ev
+from ._sansio.packets import messages as p
+from ._sansio.packets.filters import NONCE_BYTES
 from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
 from ._session.mailbox import Mailbox
+from ._session.packet_events import ContinuityLost, PacketStatistics
 from ._session.reconnect import Interrupted, ReconnectPolicy, Regained
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
-from .data_tracks import LocalDataTrack, RemoteDataTrack
+from ._session.user_packets import PacketReader
+from .data_tracks import LocalDataTrack, RemoteDataTrack, now_ms
 from .errors import RoomDisconnected
+from .messages import DTMF_CODES, DataPacket, DataPackets, OnFullReconnect, Receipt
 from .participants import LocalParticipant, RemoteParticipant
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from ._session.packets import Packets
     from ._session.session import Session, SessionEvent
     from .errors import LiveKitError
 
 DEFAULT_EVENT_BUFFER = 256
+DEFAULT_PACKET_BUFFER = 256
+DEFAULT_RECIPIENTS_WITHIN_S = 3.5
+"""A server tells of participants that publish nothing every 3 seconds."""
 DEFAULT_RECONNECT_POLICY = ReconnectPolicy()
 
 
@@ -282,6 +293,166 @@ class Room:
         async with self._session.publishing.publish(name) as publication:
             yield LocalDataTrack(publication)
 
+    # --- data packets -------------------------------------------------------------------------------------------------
+
+    @overload
+    async def publish_data(
+        self,
+        payload: bytes | bytearray | memoryview | str,
+        *,
+        reliable: Literal[True] = True,
+        topic: str = "",
+        destination_identities: Sequence[str] = (),
+        recipients_within: float | None = DEFAULT_RECIPIENTS_WITHIN_S,
+        on_full_reconnect: OnFullReconnect = "resend",
+    ) -> Receipt: ...
+
+    @overload
+    async def publish_data(
+        self,
+        payload: bytes | bytearray | memoryview | str,
+        *,
+        reliable: bool,
+        topic: str = "",
+        destination_identities: Sequence[str] = (),
+        recipients_within: float | None = DEFAULT_RECIPIENTS_WITHIN_S,
+        on_full_reconnect: OnFullReconnect = "resend",
+    ) -> Receipt | None: ...
+
+    async def publish_data(
+        self,
+        payload: bytes | bytearray | memoryview | str,
+        *,
+        reliable: bool = True,
+        topic: str = "",
+        destination_identities: Sequence[str] = (),
+        recipients_within: float | None = DEFAULT_RECIPIENTS_WITHIN_S,
+        on_full_reconnect: OnFullReconnect = "resend",
+    ) -> Receipt | None:
+        """Send a data packet to those named, or to everyone else in the room.
+
+        A reliable packet waits while the network does not take it, or while the room is reconnecting, and leaves in
+        the order of the calls; the receipt says what becomes of it. A lossy one never waits: what cannot leave at once
+        is dropped 0.3 s later, and there is no receipt. A call that is cancelled has sent nothing.
+
+        Args:
+            payload: up to about 63,900 bytes; text is sent as UTF-8.
+            reliable: whether it is to arrive, or to be fresh.
+            topic: what the packet is about, for readers to choose by.
+            destination_identities: for whom it is; nobody named is everybody.
+            recipients_within: seconds to wait for those named in a reliable packet who are not in the room, for the
+                server tells of some 3 seconds after they joined; ``None`` to send to whoever of them is there, and to
+                hidden participants.
+            on_full_reconnect: what becomes of a packet that the server may or may not have when the connection is lost
+                and another session takes its place: ``"resend"`` it there, once those it was for are back or after 5
+                seconds, or have the receipt ``"fail"``. A repeat is known by its nonce: servers drop it while they have
+                not seen a hundred others in the room, and clients of this package for a minute.
+
+        Raises:
+            PublishDataError: nothing was sent; its ``reason`` says why. ``PayloadTooLarge`` and ``RecipientNotFound``
+                are kinds of it.
+        """
+        if isinstance(destination_identities, (str, bytes)):
+            raise TypeError("destination_identities is a sequence of identities, not a single one")
+        packets = self._packets()
+        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        if not reliable:
+            packets.send_lossy(p.UserPacket(data, topic), destination_identities)
+            await trio.lowlevel.checkpoint()
+            return None
+        if destination_identities and recipients_within is not None:
+            await packets.wait_present(destination_identities, recipients_within)
+        return await packets.send_reliable(
+            p.UserPacket(data, topic, os.urandom(NONCE_BYTES)),
+            destination_identities,
+            on_full_reconnect=on_full_reconnect,
+        )
+
+    @asynccontextmanager
+    async def data_packets(
+        self,
+        topic: str | None = None,
+        *,
+        sender_identity: str | None = None,
+        buffer_size: int = DEFAULT_PACKET_BUFFER,
+    ) -> AsyncIterator[DataPackets]:
+        """Read the data packets of others, from now until the block ends; within a second of joining, from the join on.
+
+        ``topic`` and ``sender_identity`` choose which. Of lossy packets that wait to be read the newest ``buffer_size``
+        are kept, and the others counted. Reliable ones are all kept: when some 4 MB wait, in all scopes together, the
+        server is held up, and with it everything else that it sends here. So read them, or leave the block.
+        """
+        if buffer_size < 1:
+            raise ValueError("buffer_size is a number of packets, at least 1")
+        self._check_open()
+        user_packets = self._session.user_packets
+
+        def wants(packet: p.DataPacket) -> bool:
+            value = packet.value
+            assert isinstance(value, p.UserPacket)
+            return (topic is None or value.topic == topic) and sender_identity in (None, packet.participant_identity)
+
+        reader = PacketReader(buffer_size, wants, self._data_packet)
+        user_packets.open(reader)
+        try:
+            await trio.lowlevel.checkpoint()
+            yield DataPackets(reader)
+        finally:
+            user_packets.close(reader)
+
+    async def publish_dtmf(self, code: int, digit: str, destination_identities: Sequence[str] = ()) -> Receipt:
+        """Press a key of a telephone, for a participant that is one: 0 to 9 are themselves, 10 to 15 are ``*#ABCD``.
+
+        Waits and raises as ``publish_data`` does, and ``ValueError`` where code and digit are no key.
+        """
+        if DTMF_CODES.get(digit) != code:
+            raise ValueError(f"no key has the code {code} and the digit {digit!r}")
+        return await self._packets().send_reliable(p.SipDtmf(code, digit), destination_identities)
+
+    async def publish_transcription(self, transcription: p.Transcription) -> Receipt:
+        """Send speech as text to everyone else. A server passes it on where this participant is an agent."""
+        return await self._packets().send_reliable(transcription)
+
+    async def send_chat_message(self, text: str, destination_identities: Sequence[str] = ()) -> p.ChatMessage:
+        """Say something in the chat. Returns it as the others get it; waits and raises as ``publish_data`` does."""
+        message = p.ChatMessage(str(uuid4()), now_ms(), text)
+        await self._packets().send_reliable(message, destination_identities, on_full_reconnect="resend")
+        return message
+
+    async def edit_chat_message(
+        self, original: p.ChatMessage, text: str, destination_identities: Sequence[str] = ()
+    ) -> p.ChatMessage:
+        """Say it differently. Returns the edited message; waits and raises as ``publish_data`` does."""
+        message = replace(original, message=text, edit_timestamp=now_ms())
+        await self._packets().send_reliable(message, destination_identities, on_full_reconnect="resend")
+        return message
+
+    def packet_statistics(self) -> PacketStatistics:
+        """A snapshot: data packets of every kind that were sent, received, repeated and dropped."""
+        return self._session.packets.statistics()
+
+    def _packets(self) -> Packets:
+        self._check_open()
+        return self._session.packets
+
+    def _data_packet(self, packet: p.DataPacket, is_reliable: bool) -> DataPacket:
+        value, identity = packet.value, packet.participant_identity
+        assert isinstance(value, p.UserPacket)
+        sender = self._participants.get(identity)
+        return DataPacket(value.payload, value.topic, identity, sender, is_reliable, packet.is_encrypted)
+
+    def _on_packet(self, packet: p.DataPacket) -> None:
+        """One of the kinds of packet that come as events."""
+        identity = packet.participant_identity
+        sender = self._participants.get(identity)
+        match packet.value:
+            case p.ChatMessage() as message:
+                self._emit(ev.ChatMessageReceived(message, identity, sender))
+            case p.SipDtmf(code, digit):
+                self._emit(ev.DtmfReceived(code, digit, identity, sender))
+            case p.Transcription() as transcription:
+                self._emit(ev.TranscriptionReceived(transcription, identity, sender))
+
     # --- what the session tells ---------------------------------------------------------------------------------------
 
     def _enter(self, session: Session) -> None:
@@ -345,6 +516,10 @@ class Room:
                 if publisher is not None:
                     publisher.data_tracks._remove(remote)
                 self._emit(ev.DataTrackUnpublished(remote))
+            case p.DataPacket():
+                self._on_packet(event)
+            case ContinuityLost(identity, missed):
+                self._emit(ev.ContinuityLost(identity, self._participants.get(identity), missed))
             case m.RoomUpdate(room):
                 self._on_room_update(room)
             case m.RoomMoved(room):

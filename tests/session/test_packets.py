@@ -13,7 +13,8 @@ from trio_livekit._sansio.packets import messages as p
 from trio_livekit._sansio.signal.messages import ParticipantInfo, Permission
 from trio_livekit._session import packets as module
 from trio_livekit._session.labels import LOSSY, RELIABLE
-from trio_livekit._session.packets import ContinuityLost, Packets
+from trio_livekit._session.packet_events import ContinuityLost
+from trio_livekit._session.packets import Packets
 from trio_livekit._wire.data import decode_packet, encode_packet
 from trio_livekit.errors import (
     DeliveryError,

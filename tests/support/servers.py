@@ -39,6 +39,7 @@ class ServerUnderTest(ABC):
         name: str = "",
         metadata: str = "",
         attributes: Mapping[str, str] | None = None,
+        kind: str | None = None,
         **grants: Any,
     ) -> str:
         """A token to join; ``grants`` are fields of ``VideoGrants``."""
@@ -50,6 +51,7 @@ class ServerUnderTest(ABC):
             name=name,
             metadata=metadata,
             attributes=attributes,
+            kind=kind,
             grants=VideoGrants(**grants),
         )
 

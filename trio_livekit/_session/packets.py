@@ -10,13 +10,13 @@ finds that there is room; it is handed to its feature in the step that received 
 
 from __future__ import annotations
 
-__all__ = ["ContinuityLost", "PacketStatistics", "Packets", "Sealer", "SessionWatcher"]
+__all__ = ["Packets", "Sealer", "SessionWatcher"]
 
 import logging
 from collections import deque
 from copy import copy
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol, get_args
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, get_args
 
 import trio
 
@@ -33,9 +33,11 @@ from ..errors import (
     PayloadTooLarge,
     PublishDataError,
     PublishDataErrorReason,
+    RecipientNotFound,
     TransportError,
 )
 from .labels import LOSSY, RELIABLE
+from .packet_events import ContinuityLost, PacketStatistics
 from .receipts import OnFullReconnect, Parcel, Receipt
 
 if TYPE_CHECKING:
@@ -70,14 +72,6 @@ _CONSUME_BYTES = 256 * 1024
 _ENCRYPTABLE = get_args(Encryptable)
 
 
-class ContinuityLost(NamedTuple):
-    """While this session was lost, a participant may have sent packets that we did not get."""
-
-    identity: str
-    missed: int
-    """By their numbers. Packets that were for others count as well."""
-
-
 class Sealer(Protocol):
     """End-to-end encryption of packets. Both methods are called in the step that sends or receives."""
 
@@ -102,24 +96,6 @@ class SessionWatcher(Protocol):
 
     def on_over(self, error: Exception) -> None:
         """The room was left or lost for good: nothing is sent or received any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class PacketStatistics:
-    """Counts of a room's data packets, of all kinds."""
-
-    reliable_sent: int  # handed to the channel, repeats included
-    reliable_resent: int  # of those, sent once more because a session was replaced
-    reliable_unacknowledged: int
-    reliable_waiting: int  # for room in the channel, or for a connection
-    lossy_sent: int
-    lossy_dropped: int  # too old before the network took them, or there was no connection
-    received: int  # that reached the application, or a call or a stream
-    repeats: int  # dropped: seen before
-    malformed: int  # dropped: not a packet
-    unheeded: int  # dropped: nobody is there to take this kind
-    undecryptable: int  # dropped: encrypted, and not for us, or not by a key of ours
-    plaintext_refused: int  # dropped: not encrypted, in a room where that is not allowed
 
 
 class Packets:
@@ -153,6 +129,7 @@ class Packets:
         self._lossy = LossyQueue()
         self._resend_at: float | None = None  # while what was sent in a lost session waits
         self._awaited: set[str] = set()  # for these
+        self._joined: trio.Event | None = None  # made when somebody waits for a participant
         self._idle: trio.Event | None = None  # made when somebody waits for all to be acknowledged
         self._reliable_sent = self._reliable_resent = self._lossy_sent = 0
         # Receiving:
@@ -266,9 +243,19 @@ class Packets:
                 self._idle = trio.Event()
             await self._idle.wait()
 
-    def is_present(self, identity: str) -> bool:
-        """Whether a participant is in the room, as far as the server has said."""
-        return identity in self._present
+    async def wait_present(self, identities: Sequence[str], timeout_s: float) -> None:
+        """Wait until participants of these identities are in the room. Raises ``RecipientNotFound`` if they are not."""
+        await trio.lowlevel.checkpoint()
+        with trio.move_on_after(timeout_s):
+            while self._over is None and not all(name in self._present for name in identities):
+                if self._joined is None:
+                    self._joined = trio.Event()
+                await self._joined.wait()
+        if self._over is not None:
+            raise copy(self._over)
+        missing = tuple(name for name in identities if name not in self._present)
+        if missing:
+            raise RecipientNotFound(missing)
 
     def statistics(self) -> PacketStatistics:
         """A frozen look at the counters."""
@@ -472,6 +459,7 @@ class Packets:
                 self._sequences.on_joined(info.sid, trio.current_time())
             self._sequences.on_present(info.sid)
             self._awaited.discard(info.identity)
+            self._notify_joined()
             if self._resend_at is not None and not self._awaited:
                 self._resend()
 
@@ -568,8 +556,14 @@ class Packets:
             else:
                 parcel.refuse(self._over)
         self._watch(None)
+        self._notify_joined()
         for watcher in self._watchers:
             watcher.on_over(self._over)
+
+    def _notify_joined(self) -> None:
+        if self._joined is not None:
+            self._joined.set()
+            self._joined = None
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

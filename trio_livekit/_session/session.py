@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._sansio.packets import messages as p
 from .._sansio.signal import messages as m
 from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
@@ -29,12 +30,14 @@ from .connection import Connection, Endpoint, Loss, Remedy
 from .joining import signal_base_url
 from .labels import DATA_TRACK, RELIABLE
 from .nursery import lasting_nursery
-from .packets import ContinuityLost, Packets
+from .packet_events import ContinuityLost
+from .packets import Packets
 from .parameters import Profile
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
 from .updating import Updating
+from .user_packets import UserPackets
 
 if TYPE_CHECKING:
     import ssl
@@ -59,6 +62,7 @@ SessionEvent = (
     | TrackReassigned
     | TrackUnpublished
     | ContinuityLost
+    | p.DataPacket
     | m.RoomUpdate
     | m.SpeakersChanged
     | m.ConnectionQualityUpdate
@@ -139,6 +143,8 @@ class Session:
         self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule)
         self.packets = Packets(self._connection.links, self._reschedule, self._announce)
         self.updating = Updating(self._send_request, self.publishing.published)
+        self.user_packets = UserPackets(self.packets)
+        self.packets.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)
         self.roster: Roster
         self.room = m.RoomInfo()
         self.server = m.ServerInfo()
@@ -156,6 +162,7 @@ class Session:
         self.roster = Roster(join.participant)
         self._on_join(join)
         await self._connection.establish()
+        self.user_packets.on_joined()
         self._kept = trio.Event()
         self._background.start_soon(self._keep_connected, name="room: connection")
         self._background.start_soon(self._keep_time, name="room: timers")
@@ -173,6 +180,7 @@ class Session:
         self.publishing.close()
         self.subscribing.close(self._end)
         self.packets.close(self._end)
+        self.user_packets.on_over(self._end)
         self.updating.close(self._end)
         self._keeping.cancel("the room is being left")
         with trio.CancelScope(shield=True):
@@ -331,6 +339,10 @@ class Session:
             self.subscribing.on_packet(data)
         else:
             self.packets.on_message(label, data)
+
+    def _on_small_packet(self, packet: p.DataPacket, _size: int) -> bool:
+        self._listener(packet)
+        return True
 
     def _on_progress(self, label: str) -> None:
         if label == RELIABLE:  # and the lossy one

@@ -77,6 +77,7 @@ class Sender:
         self._wrongly_lost = 0
         self._declared_lost = 0
         self._probing = False
+        self._last_repeatable = -1  # TSN; what was sent after it is given up when lost, and cannot serve as a probe
         self._forward_due = False
         self._forward_sent_at = float("-inf")
         self._last_sent_at = 0.0
@@ -270,6 +271,8 @@ class Sender:
             word |= FLAG_FIRST << 16
         if not message.ordered:
             word |= FLAG_UNORDERED << 16
+        if message.max_retransmits != 0:
+            self._last_repeatable = tsn
         length = len(data) + DATA_HEADER_SIZE
         chunk = _pack_data_header(
             word | length, tsn & 0xFFFFFFFF, message.stream.id << 48 | message.ssn << 32 | message.ppid
@@ -307,6 +310,8 @@ class Sender:
             tsn += 1
             spent += full
             word = flags | full
+        if message.max_retransmits != 0:
+            self._last_repeatable = tsn - 1
         message.offset = offset
         out.next_tsn = tsn
         out.flight += spent
@@ -473,10 +478,13 @@ class Sender:
             self._t3_at = now + self.rto.current
 
     def _arm_probe(self, now: float) -> None:
-        if self._recovery_until >= self.out.base or not self.out.flight:
+        out = self.out
+        if self._recovery_until >= out.base or not out.flight:
             self.loss.probe_at = None
+        elif self._last_repeatable < out.base and not self.queue:
+            self.loss.probe_at = None  # there would be nothing to probe with
         else:
-            self.loss.arm_probe(now, single=self.out.flight <= self._mtu)
+            self.loss.arm_probe(now, single=out.flight <= self._mtu)
 
     def _restart_timers(self, now: float, advanced: bool) -> None:
         out = self.out

@@ -1,4 +1,5 @@
-"""Who may import whom. The imports are read with ``ast``: those in functions and under TYPE_CHECKING count as well.
+"""Who may import whom. The imports are read with ``ast``: those in functions and under TYPE_CHECKING count as well,
+and so does what ``import_part`` is asked for.
 
 the public modules          server, testing     (imported by no other)
         |                        |
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 PACKAGE = Path(__file__).parent.parent / "trio_livekit"
 
 PUBLIC = "the public modules"
-BOTTOM = {"errors", "_version"}  # these import nothing of the package
+BOTTOM = {"errors", "_version", "_parts"}  # these import nothing of the package
 
 LAYERS: dict[str, set[str]] = {
     **{name: set() for name in BOTTOM},
-    "_sansio": {"errors"},
+    "_sansio": {"errors", "_parts"},
     "_wire": BOTTOM | {"_sansio"},
     "_transport": BOTTOM | {"_sansio"},
     "_session": BOTTOM | {"_sansio", "_transport", "_wire"},
@@ -69,6 +70,9 @@ def imports(path: str, source: str) -> Iterator[tuple[int, str]]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             for alias in node.names:
                 yield node.lineno, f"{module}.{alias.name}"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "import_part":
+            package_name, module_name = (ast.literal_eval(argument) for argument in node.args)
+            yield node.lineno, f"{package_name}.{module_name}"
 
 
 def layer_of(parts: tuple[str, ...]) -> str:
@@ -110,6 +114,7 @@ def test_imports_follow_the_arrows():
         ("_sansio/sctp/rto.py", "from os import urandom"),
         ("_sansio/sctp/rto.py", "def f():\n    import trio.lowlevel"),
         ("_sansio/sctp/rto.py", "import aioice.stun"),
+        ("_sansio/sctp/rto.py", "stun = import_part('aioice', 'stun')"),
         ("_sansio/sctp/rto.py", "from ..._transport import datagrams"),
         ("_sansio/sctp/rto.py", "if TYPE_CHECKING:\n    from trio_livekit._session.session import Session"),
         ("_sansio/peer.py", "from .. import room"),
@@ -136,6 +141,7 @@ def test_a_wrong_import_is_found(path, source):
     ("path", "source"),
     [
         ("_sansio/ice/stun.py", "def f():\n    from aioice import stun"),
+        ("_sansio/ice/stun.py", "from ..._parts import import_part\nimport_part('aioice', 'stun')"),
         ("_sansio/ice/agent.py", "from .. import serial\nfrom ...errors import DecodeError\nimport struct"),
         ("_wire/convert.py", "from livekit.protocol import models\nfrom .._sansio.types import Address"),
         ("_transport/websocket.py", "import socket\nfrom trio_websocket import wrap_client_stream"),

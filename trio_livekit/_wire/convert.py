@@ -24,8 +24,6 @@ __all__ = [
 
 from typing import TYPE_CHECKING, cast
 
-from livekit.protocol import models, rtc
-
 from .._sansio.signal.messages import (
     ClientInfo,
     DataTrackInfo,
@@ -40,6 +38,7 @@ from .._sansio.signal.messages import (
     RoomInfo,
     ServerInfo,
 )
+from .generated import models, rtc
 
 if TYPE_CHECKING:
     from enum import IntEnum

@@ -7,7 +7,6 @@ __all__ = ["MAX_NUMBER_BYTES", "decode_packet", "decode_sealed", "encode_packet"
 from typing import TYPE_CHECKING
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
-from livekit.protocol import models
 
 from .._sansio.packets.messages import (
     ChatMessage,
@@ -31,6 +30,7 @@ from .._sansio.packets.messages import (
 from .._sansio.signal.messages import EncryptionType
 from ..errors import DecodeError
 from .convert import enum_to_pb
+from .generated import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable

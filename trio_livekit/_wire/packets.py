@@ -7,10 +7,10 @@ __all__ = ["StampedPacket", "encode_user_packet", "stamp_packet", "wrap_raw"]
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
-from livekit.protocol import models
 
 from .._sansio.signal.messages import ParticipantKind
 from ..errors import DecodeError
+from .generated import models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,7 +21,6 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import TYPE_CHECKING, cast
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
-from livekit.protocol import models, rtc
 
 from .._sansio.signal import messages as m
 from ..errors import DecodeError
@@ -44,6 +43,7 @@ from .convert import (
     server_info_from_pb,
     server_info_to_pb,
 )
+from .generated import models, rtc
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -4,7 +4,6 @@
 ``datagrams_to_send(now)`` (path and bytes, to leave from the socket at ``path.local``) and ``poll_events()``, and sleep
 until ``next_timeout()``.
 
-- Import aioice early with ``stun.preload()``, off the critical path: it takes about 90 ms, once.
 - Bind one UDP socket per local address (``local_preferences`` ranks them), then
   ``add_local_candidate(Candidate.local_host(address, local_preference=...))``; ``Candidate.tcp_active(ip)`` says that
   TCP may be tried from that address. ``agent.ufrag`` and ``agent.password`` go into the description, candidates as

@@ -1,7 +1,7 @@
 """STUN messages (RFC 8489): one codec for connectivity checks, server probes and TURN.
 
-This is the only module that touches the ``aioice`` package, and it does so on first use: importing any part of
-aioice pulls in asyncio and costs some 90 ms (``preload()`` lets a caller choose when). Taken from it are the attribute
+This is the only module that touches the ``aioice`` package, and it does so on first use. Only two modules of it are
+imported, because the package as a whole imports a DNS library and much else. Taken from it are the attribute
 codecs and the candidate foundation and priority formulas, whose signatures are the same in 0.10 and 0.13. Its
 ``parse_message`` and ``Message`` are not used: the parser stops at the first attribute it cannot read, does not tell
 which comprehension-required attributes it skipped, lets the last duplicate win, and verified integrity inside the
@@ -20,7 +20,7 @@ servers leave it out, and in ICE the integrity check proves more.
 
 from __future__ import annotations
 
-__all__ = ["StunMessage", "candidate_foundation", "candidate_priority", "decode", "encode", "is_stun", "preload"]
+__all__ = ["StunMessage", "candidate_foundation", "candidate_priority", "decode", "encode", "is_stun"]
 
 import functools
 import hashlib
@@ -29,6 +29,7 @@ import zlib
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from ..._parts import import_part
 from ...errors import DecodeError
 
 if TYPE_CHECKING:
@@ -273,8 +274,7 @@ _Codec = tuple["Callable[..., bytes]", "Callable[..., object]", bool]
 @functools.cache
 def _codecs() -> dict[int, _Codec]:
     """Attribute number to (pack, unpack, whether the transaction id takes part)."""
-    from aioice import stun as aioice_stun
-
+    aioice_stun = import_part("aioice", "stun")
     table: dict[int, _Codec] = {
         number: (pack, unpack, pack is aioice_stun.pack_xor_address)
         for number, _, pack, unpack in aioice_stun.ATTRIBUTES
@@ -296,17 +296,9 @@ def _pack_family(family: int) -> bytes:
     return bytes((family, 0, 0, 0))
 
 
-def preload() -> None:
-    """Import aioice now (about 90 ms), so that the first check does not wait for it."""
-    _codecs()
-    _candidate_module()
-
-
 @functools.cache
 def _candidate_module() -> Any:  # noqa: ANN401  aioice has no types in the older half of the supported range
-    from aioice import candidate
-
-    return candidate
+    return import_part("aioice", "candidate")
 
 
 def candidate_foundation(kind: str, protocol: str, base_ip: str, server: str = "") -> str:

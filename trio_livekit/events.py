@@ -33,8 +33,10 @@ __all__ = [
     "TokenRefreshed",
 ]
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from ._sansio.records import dataclass
 
 if TYPE_CHECKING:
     from ._sansio.packets.messages import ChatMessage, Transcription

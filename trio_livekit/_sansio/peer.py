@@ -20,7 +20,7 @@ __all__ = [
     "RemoteDescription",
 ]
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import TransportError
@@ -38,6 +38,7 @@ from .dtls import Connection as DtlsConnection
 from .dtls import ConnectionClosed, ConnectionFailed, ConnectionState, HandshakeCompleted, Role
 from .ice.agent import Agent
 from .ice.events import Path, PathRecovered, PathSelected, State, StateChanged, TcpConnectNeeded
+from .records import dataclass
 from .sctp import Association
 from .sctp import Config as SctpConfig
 

@@ -11,10 +11,11 @@ from __future__ import annotations
 __all__ = ["Line", "LocalDescription", "Section", "SessionDescription", "Setup", "data_answer", "data_offer"]
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DecodeError
+from .records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

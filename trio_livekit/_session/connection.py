@@ -11,12 +11,12 @@ __all__ = ["Connection", "Endpoint", "Loss", "Remedy"]
 
 import enum
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import trio
 
+from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from .._transport.websocket import WebsocketClosed
 from ..errors import ConnectError, ConnectErrorReason, DecodeError, TransportError

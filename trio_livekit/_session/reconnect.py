@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = ["Backoff", "Interrupted", "ReconnectPolicy", "Regained"]
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from .._sansio.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

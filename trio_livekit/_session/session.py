@@ -17,12 +17,13 @@ import math
 import secrets
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 import trio
 
 from .._sansio.packets import messages as p
+from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected

@@ -11,11 +11,11 @@ __all__ = ["TrackSubscriptionPermission", "Updating"]
 
 import math
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
+from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from ..errors import UpdateError, UpdateErrorReason
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 __all__ = ["PeerConfig"]
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .._sansio.records import dataclass
 from .._sansio.sdp import Setup
 from .datagrams import UdpEndpoint
 

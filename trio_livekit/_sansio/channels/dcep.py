@@ -20,9 +20,9 @@ from __future__ import annotations
 __all__ = ["ACK", "MESSAGE_ACK", "MESSAGE_OPEN", "Open", "decode_open", "encode_open"]
 
 import struct
-from dataclasses import dataclass
 
 from ...errors import DecodeError
+from ..records import dataclass
 
 MESSAGE_ACK = 2
 MESSAGE_OPEN = 3

@@ -12,9 +12,9 @@ __all__ = [
     "MessageReceived",
 ]
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..records import dataclass
 from ..sctp.events import AssociationLost, AssociationUp
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 __all__ = ["ChannelConfig", "DataChannels"]
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import DecodeError, TransportError
 from ..dtls.roles import Role
+from ..records import dataclass
 from ..sctp import events as sctp
 from .channel import Channel, ChannelState
 from .dcep import ACK, MESSAGE_ACK, MESSAGE_OPEN, Open, decode_open, encode_open

@@ -10,7 +10,7 @@ __all__ = ["Fingerprint", "LocalCertificate", "PeerIdentity", "load_public_key"]
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from cryptography import x509
@@ -18,6 +18,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ...errors import DecodeError
+from ..records import dataclass
 from .alerts import Alert, HandshakeError
 
 if TYPE_CHECKING:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Config"]
 
-from dataclasses import dataclass
-
+from ..records import dataclass
 from .suites import GROUPS, SRTP_AEAD_AES_128_GCM, SRTP_AEAD_AES_256_GCM, SRTP_AES128_CM_SHA1_80, SUITES
 
 MIN_MTU = 200  # a Finished would fit into less, but a certificate would take dozens of datagrams

@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = ["ConnectionClosed", "ConnectionFailed", "ConnectionState", "Event", "HandshakeCompleted", "Statistics"]
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ...errors import LiveKitError

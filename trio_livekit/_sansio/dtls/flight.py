@@ -4,9 +4,9 @@ from __future__ import annotations
 
 __all__ = ["Flight", "FlightBuilder", "FlightItem", "Retransmitter", "packetize"]
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from ..records import dataclass
 from .handshake import FRAGMENT_HEADER_BYTES, Fragment, Message, encode_fragment
 from .record import CHANGE_CIPHER_SPEC, HANDSHAKE
 

@@ -25,10 +25,10 @@ __all__ = [
     "server_extensions",
 ]
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import DecodeError
+from ..records import dataclass
 from .reader import Reader, split_uint16, vector8, vector16
 from .record import DTLS_1_0, DTLS_1_2
 from .signatures import SIGNATURE_SCHEMES

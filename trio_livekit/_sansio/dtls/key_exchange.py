@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ["KeyShare"]
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, assert_never
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ..records import dataclass
 from .alerts import Alert, HandshakeError
 from .suites import SECP256R1, SECP384R1, X25519
 

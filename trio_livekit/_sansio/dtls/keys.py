@@ -10,8 +10,10 @@ __all__ = ["Agreement", "MasterSecret", "TrafficKeys", "prf"]
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from .suites import CipherSuite

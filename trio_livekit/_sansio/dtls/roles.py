@@ -10,9 +10,9 @@ from __future__ import annotations
 __all__ = ["Handshake", "Role", "Setup", "Step", "collect"]
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from ..records import dataclass
 from .alerts import Alert, HandshakeError
 from .handshake import MESSAGE_NAMES, Fragment, Message
 

@@ -27,7 +27,8 @@ __all__ = [
 ]
 
 import enum
-from dataclasses import dataclass
+
+from ..records import dataclass
 
 
 class Aead(enum.Enum):

@@ -9,10 +9,10 @@ from __future__ import annotations
 __all__ = ["Candidate", "is_usable_remote", "local_preferences"]
 
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import DecodeError
+from ..records import dataclass
 from . import stun
 
 if TYPE_CHECKING:

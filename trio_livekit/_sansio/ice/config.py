@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Config"]
 
-from dataclasses import dataclass
+from ..records import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = ["Event", "Path", "PathRecovered", "PathSelected", "State", "StateChanged", "TcpConnectNeeded"]
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..types import Address

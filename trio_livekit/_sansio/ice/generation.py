@@ -4,9 +4,10 @@ from __future__ import annotations
 
 __all__ = ["Credentials", "Generation", "LocalCandidates", "new_credentials"]
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from ..records import dataclass
 from .candidate import Candidate, is_pairable, is_usable_remote
 from .checklist import Checklist, Pair, PairState
 from .events import Path

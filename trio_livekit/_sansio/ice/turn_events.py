@@ -4,8 +4,9 @@ from __future__ import annotations
 
 __all__ = ["TurnAllocated", "TurnEvent", "TurnFailed", "TurnRedirected"]
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..types import Address

@@ -13,10 +13,10 @@ from __future__ import annotations
 __all__ = ["ACK_TIMEOUT_S", "MIN_HANDLER_TIMEOUT_S", "Call", "Calls", "Failed", "Returned", "handler_timeout_ms"]
 
 import enum
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import RpcErrorCode
+from ..records import dataclass
 from .faults import fault, was_executed
 
 if TYPE_CHECKING:

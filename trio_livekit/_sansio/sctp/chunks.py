@@ -49,10 +49,10 @@ __all__ = [
 ]
 
 import struct
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import DecodeError
+from ..records import dataclass
 from .parameters import Parameter, encode_parameter, split_parameters
 
 DATA = 0

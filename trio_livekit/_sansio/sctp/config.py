@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["DEFAULT_CONFIG", "Config"]
 
-from dataclasses import dataclass
+from ..records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ __all__ = [
     "StreamsReset",
 ]
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from ..records import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 __all__ = ["PeerInfo", "make_init", "peer_info", "unrecognized"]
 
-from dataclasses import dataclass
-
 from ...errors import DecodeError
+from ..records import dataclass
 from .chunks import FORWARD_TSN, RECONFIG, Init
 from .parameters import (
     FORWARD_TSN_SUPPORTED,

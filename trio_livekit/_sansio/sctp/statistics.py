@@ -5,8 +5,9 @@ from __future__ import annotations
 __all__ = ["Statistics", "snapshot"]
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from .config import Config

@@ -59,8 +59,10 @@ __all__ = [
 ]
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
+
+from ..records import dataclass
 
 # --- what travels inside messages -------------------------------------------------------------------------------------
 

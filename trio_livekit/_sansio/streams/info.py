@@ -4,10 +4,11 @@ from __future__ import annotations
 
 __all__ = ["ByteStreamInfo", "StreamInfo", "TextStreamInfo", "info_of"]
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from ..packets.messages import TextOperation
+from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..packets.messages import StreamHeader

@@ -10,9 +10,9 @@ from __future__ import annotations
 __all__ = ["Depacketizer", "DepacketizerStatistics", "Drop", "DropReason", "TrackFrame"]
 
 import enum
-from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..records import dataclass
 from ..serial import MASK16
 from .packet import FINAL, SINGLE, START, EncryptionInfo, PacketFields
 from .packetizer import MAX_PACKETS_PER_FRAME

@@ -52,6 +52,7 @@ __all__ = [
     "RoomEvents",
     "RoomInfo",
     "ServerInfo",
+    "SimulateScenario",
     "SubscribeError",
     "SubscribeErrorReason",
     "SubscriptionStatistics",
@@ -129,7 +130,7 @@ from .messages import (
     TranscriptionSegment,
 )
 from .participants import LocalParticipant, RemoteParticipant, TrackSubscriptionPermission
-from .room import ConnectionState, Room, RoomEvents, connect
+from .room import ConnectionState, Room, RoomEvents, SimulateScenario, connect
 
 if TYPE_CHECKING:
     from .tokens import VideoGrants, access_token

@@ -74,9 +74,10 @@ class ConnectErrorReason(enum.Enum):
 
     INVALID_URL = "invalid_url"
     NOT_ALLOWED = "not_allowed"  # bad, expired or insufficient token: a retry with the same token fails too
+    NO_TOKEN = "no_token"  # noqa: S105 - the function that gives tokens failed: the cause is attached
     ROOM_NOT_FOUND = "room_not_found"
     INVALID_REQUEST = "invalid_request"
-    UNREACHABLE = "unreachable"  # name, TCP, TLS or websocket: the server was never spoken to
+    UNREACHABLE = "unreachable"  # name, TCP, TLS or websocket: the server was not spoken to, or broke off
     ROOM_REFUSED = "room_refused"  # the node that has the room said no: the room is full, as a rule
     SERVER_ERROR = "server_error"  # any other 5xx answer
     REFUSED = "refused"  # the server's first message was `leave`; see `disconnect_reason`

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConnectionState", "Room", "RoomEvents", "connect"]
+__all__ = ["ConnectionState", "Room", "RoomEvents", "SimulateScenario", "connect"]
 
 import enum
 import os
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from ._session.credentials import TokenSource
     from ._session.packets import Packets
     from ._session.session import Session, SessionEvent
     from .errors import LiveKitError
@@ -53,10 +54,26 @@ class ConnectionState(enum.Enum):
     DISCONNECTED = "disconnected"
 
 
+class SimulateScenario(enum.Enum):
+    """A fault to be acted out; see ``Room.simulate``. The first two are acted out here, the rest by the server."""
+
+    SIGNAL_RECONNECT = "signal_reconnect"  # the signal connection is lost
+    FULL_RECONNECT = "full_reconnect"  # the session is given up for another one
+    NODE_FAILURE = "node_failure"  # the server forgets the session, without a word
+    MIGRATION = "migration"  # the same, and expects the client elsewhere
+    SERVER_LEAVE = "server_leave"  # the server sends the client away: the room is lost for good
+    SPEAKER_UPDATE = "speaker_update"  # value: seconds for which this participant is said to speak
+    SWITCH_CANDIDATE_PROTOCOL = "switch_candidate_protocol"  # value: 0 UDP, 1 TCP, 2 TLS
+    SUBSCRIBER_BANDWIDTH = "subscriber_bandwidth"  # value: bits per second, for media alone
+    DISCONNECT_SIGNAL_ON_RESUME = "disconnect_signal_on_resume"  # the next resumed signal connection is lost again
+    DISCONNECT_SIGNAL_ON_RESUME_NO_MESSAGES = "disconnect_signal_on_resume_no_messages"  # the next ones, unanswered
+    LEAVE_REQUEST_FULL_RECONNECT = "leave_request_full_reconnect"  # of the embedded server; LiveKit's ignores it
+
+
 @asynccontextmanager
 async def connect(
     url: str,
-    token: str,
+    token: str | TokenSource,
     *,
     join_timeout: float = 15.0,
     auto_subscribe: bool = True,
@@ -73,7 +90,9 @@ async def connect(
 
     Args:
         url: the server, ``wss://host[:port]`` (also ``ws``, ``https``, ``http``).
-        token: an access token, from ``access_token`` or your backend.
+        token: an access token, from ``access_token`` or your backend; or an async function without arguments that
+            gets one. It is called again when the server does not accept the last one any more: servers renew the
+            tokens of those who are connected, but not of those who were away for too long.
         join_timeout: seconds that joining may take; a ``trio.fail_after`` around the block would bound the whole visit.
         reconnect: for how long, and at which pace, a lost connection is taken up again; ``None`` for not at all.
         metadata: the participant's metadata from the start, instead of the token's; needs can_update_own_metadata.
@@ -452,6 +471,23 @@ class Room:
                 self._emit(ev.DtmfReceived(code, digit, identity, sender))
             case p.Transcription() as transcription:
                 self._emit(ev.TranscriptionReceived(transcription, identity, sender))
+
+    # --- for tests ----------------------------------------------------------------------------------------------------
+
+    async def simulate(self, scenario: SimulateScenario, value: int = 1) -> None:
+        """Have a fault acted out on this connection, to see what an application makes of it; any client may.
+
+        Returns when it has been asked for. Raises what ``wait_connected`` raises: a room that is reconnecting has its
+        fault already, and this waits for it to be over.
+        """
+        await self.wait_connected()
+        match scenario:
+            case SimulateScenario.SIGNAL_RECONNECT:
+                self._session.drop_signal()
+            case SimulateScenario.FULL_RECONNECT:
+                self._session.drop_session()
+            case _:
+                self._session.simulate(scenario.value, value)
 
     # --- what the session tells ---------------------------------------------------------------------------------------
 

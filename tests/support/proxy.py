@@ -28,13 +28,18 @@ class SignalProxy:
         """Connections relayed so far."""
         self.bytes_to_relay = math.inf
         """Of the next connection, in both directions together; then it is cut."""
-        self._connections: set[trio.CancelScope] = set()
+        self._connections: dict[trio.CancelScope, list[float]] = {}
 
     def cut(self, *, refuse: bool = False) -> None:
         """Break every connection, as a network would; with ``refuse``, new ones too until that is taken back."""
         self.refuses = refuse
         for scope in self._connections:
             scope.cancel("cut")
+
+    def cut_after(self, relayed: int) -> None:
+        """Break every connection when so many more bytes have passed through it, in both directions together."""
+        for budget in self._connections.values():
+            budget[0] = relayed
 
     async def relay(self, client: trio.SocketStream) -> None:
         if self.refuses:
@@ -46,7 +51,7 @@ class SignalProxy:
         assert parts.hostname
         assert parts.port
         with trio.CancelScope() as scope:
-            self._connections.add(scope)
+            self._connections[scope] = budget
             try:
                 if self.stalls:
                     async with client:
@@ -59,7 +64,7 @@ class SignalProxy:
             except OSError:
                 pass  # nobody listens there
             finally:
-                self._connections.discard(scope)
+                del self._connections[scope]
 
 
 async def _pump(

@@ -35,7 +35,7 @@ REQUESTS: list[m.Request] = [
     m.Offer("v=0", 3),
     m.Answer("v=0", 4),
     m.Trickle("candidate:1", m.Target.SUBSCRIBER, True),
-    m.Leave(m.DisconnectReason.USER_REJECTED, m.LeaveAction.RECONNECT),
+    m.Leave(m.DisconnectReason.USER_REJECTED, m.LeaveAction.RECONNECT, ("wss://a.livekit.cloud",)),
     m.Ping(123, 4),
     m.Ping(123, legacy=True),
     m.UpdateMetadata(5, "name", "meta", {"k": ""}),

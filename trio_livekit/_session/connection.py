@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from .regions import Regions
+
 _FIRST_MESSAGE_TIMEOUT_S = 5.0
 
 _LAST_WORD_S = 0.5
@@ -51,9 +53,14 @@ _TRANSPORT = m.DisconnectReason.CONNECTION_TIMEOUT
 class Endpoint:
     """The server, and how its rooms are to be joined."""
 
-    base_url: str
+    regions: Regions
     auto_subscribe: bool = True
     ssl_context: ssl.SSLContext | None = None
+
+    @property
+    def url(self) -> str:
+        """Its base URL, or that of the region of it that is used."""
+        return self.regions.url
 
 
 class Remedy(enum.Enum):
@@ -79,6 +86,22 @@ class Loss(NamedTuple):
     reason: m.DisconnectReason
     text: str
 
+
+_PERHAPS_ELSEWHERE = frozenset(
+    {
+        ConnectErrorReason.UNREACHABLE,
+        ConnectErrorReason.SERVER_ERROR,
+        ConnectErrorReason.ROOM_REFUSED,
+        ConnectErrorReason.TIMEOUT,
+    }
+)
+"""Failures that another region of the same cloud may not have."""
+
+_CAUSES = {
+    _TRANSPORT: ConnectErrorReason.TRANSPORT,
+    m.DisconnectReason.SIGNAL_CLOSE: ConnectErrorReason.UNREACHABLE,
+}
+"""What losses mean to somebody who has not joined yet; the rest is that the server sent us away."""
 
 _REMEDIES = {m.LeaveAction.RESUME: Remedy.RESUME, m.LeaveAction.RECONNECT: Remedy.RESTART}
 
@@ -118,7 +141,7 @@ class Connection:
         self._are_links_lost = self._is_ready = self._left = False
         self._changed = trio.Event()
         self.links = Links(
-            include_loopback=_is_this_machine(endpoint.base_url),
+            include_loopback=_is_this_machine(endpoint.url),
             ssl_context=endpoint.ssl_context,
             on_message=on_message,
             on_lost=self._lost_links,
@@ -145,14 +168,34 @@ class Connection:
         self._start_speaking()
         while not self._is_ready:
             if self.loss is not None:
-                transport = self.loss.reason is _TRANSPORT
-                reason = ConnectErrorReason.TRANSPORT if transport else ConnectErrorReason.REFUSED
+                reason = _CAUSES.get(self.loss.reason, ConnectErrorReason.REFUSED)
                 raise ConnectError(reason, self.loss.text, disconnect_reason=self.loss.reason)
             await self._changed.wait()
 
     async def _open_session(self, offer: m.Offer, token: str, profile: Profile) -> m.Join:
+        """In the region there is, or in another one where that does not work."""
+        regions = self._endpoint.regions
+        while True:
+            try:
+                with trio.move_on_after(regions.patience_s) as bound:
+                    join = await self._open_session_here(offer, token, profile)
+                if bound.cancelled_caught:
+                    text = f"joining at {regions.url} took longer than {regions.patience_s:g} s"
+                    raise ConnectError(ConnectErrorReason.TIMEOUT, text)
+            except ConnectError as error:
+                if error.reason not in _PERHAPS_ELSEWHERE:
+                    raise
+                await self._hang_up()
+                if not await regions.advance(token):
+                    raise
+            else:
+                regions.settle()
+                return join
+
+    async def _open_session_here(self, offer: m.Offer, token: str, profile: Profile) -> m.Join:
         """With one peer connection where the server can do that, with two where it cannot."""
         auto_subscribe = self._endpoint.auto_subscribe
+        self._path = PATH
         try:
             await self._open_signalling(join_parameters(offer, profile, auto_subscribe=auto_subscribe), token)
             return await self._receive_join()
@@ -161,7 +204,7 @@ class Connection:
         try:
             await self._open_signalling(legacy_join_parameters(auto_subscribe=auto_subscribe), token)
         except NoSuchEndpoint as exc:
-            text = f"{self._endpoint.base_url} has no LiveKit signalling endpoint: is this a LiveKit server?"
+            text = f"{self._endpoint.url} has no LiveKit signalling endpoint: is this a LiveKit server?"
             raise ConnectError(ConnectErrorReason.UNREACHABLE, text, status=404) from exc
         join = await self._receive_join()
         self._introduce(profile, join.participant)
@@ -180,7 +223,7 @@ class Connection:
         self.send_request(m.UpdateMetadata(0, metadata=profile.metadata, attributes=profile.attributes))
 
     async def _open_signalling(self, parameters: dict[str, str], token: str) -> None:
-        self._request = SignalRequest(self._endpoint.base_url, self._path, parameters, token)
+        self._request = SignalRequest(self._endpoint.url, self._path, parameters, token)
         websocket = await self._request.make(self._nursery, self._endpoint.ssl_context)
         self._signalling = Signalling(websocket, self._receive)
 
@@ -281,7 +324,18 @@ class Connection:
                 self._is_speaking = False
                 self._lose(Loss(Remedy.RESUME, m.DisconnectReason.SIGNAL_CLOSE, str(exc)))
 
+    def drop_signal(self) -> None:
+        """Lose the websocket as a network would, for tests of what follows."""
+        if self._signalling is not None:
+            self._nursery.start_soon(self._signalling.aclose, name="room: losing signalling on purpose")
+
+    def drop_session(self) -> None:
+        """Give the session up, for tests of what follows."""
+        self._lose(Loss(Remedy.RESTART, m.DisconnectReason.UNKNOWN_REASON, "given up on purpose"))
+
     def _on_leave(self, leave: m.Leave) -> None:
+        if leave.action is m.LeaveAction.RECONNECT:
+            self._endpoint.regions.replace(leave.regions)
         remedy = _REMEDIES.get(leave.action, Remedy.NONE)
         if remedy is Remedy.RESUME and leave.reason is _TRANSPORT:
             remedy = Remedy.RESTART  # what the server asks for is another peer connection

@@ -28,6 +28,7 @@ from .._sansio.signal import messages as m
 from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
 from .connection import Connection, Endpoint, Loss, Remedy
+from .credentials import Credentials
 from .joining import signal_base_url
 from .labels import DATA_TRACK, RELIABLE
 from .nursery import lasting_nursery
@@ -36,6 +37,7 @@ from .packets import Packets
 from .parameters import Profile
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
+from .regions import Regions
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
 from .updating import Updating
 from .user_packets import UserPackets
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from .._sansio.signal.roster import RosterEvent
+    from .credentials import TokenSource
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +96,17 @@ class SessionOptions:
 
 @asynccontextmanager
 async def open_session(
-    url: str, token: str, *, options: SessionOptions, listener: Callable[[SessionEvent], None]
+    url: str, token: str | TokenSource, *, options: SessionOptions, listener: Callable[[SessionEvent], None]
 ) -> AsyncIterator[Session]:
     """Join a room for as long as the block lasts.
 
     Raises ``ConnectError`` where it cannot be joined, and ``RoomDisconnected`` where it is lost for good inside the
     block. Cancelling while joining or inside the block leaves the room, and leaves nothing behind.
     """
-    endpoint = Endpoint(signal_base_url(url), options.auto_subscribe, options.ssl_context)
+    regions = Regions(signal_base_url(url), options.ssl_context)
+    endpoint = Endpoint(regions, options.auto_subscribe, options.ssl_context)
     async with lasting_nursery("the room") as (nursery, background):
-        session = Session(nursery, background, endpoint, token, options, listener)
+        session = Session(nursery, background, endpoint, Credentials(token), options, listener)
         try:
             with trio.move_on_after(options.join_timeout_s) as bound:
                 await session.join()
@@ -122,14 +126,14 @@ class Session:
         nursery: trio.Nursery,
         background: trio.Nursery,
         endpoint: Endpoint,
-        token: str,
+        credentials: Credentials,
         options: SessionOptions,
         listener: Callable[[SessionEvent], None],
     ) -> None:
         self._nursery = nursery  # of the block: cancelling it ends the block
         self._background = background  # of everything that runs until the room has been left
         self._endpoint = endpoint
-        self._token = token
+        self._credentials = credentials
         self._options = options
         self._listener = listener
         self._leaving = self._has_joined = False
@@ -159,7 +163,7 @@ class Session:
 
     async def join(self) -> None:
         """From nothing to a room in which data flows. Raises ``ConnectError``."""
-        join = await self._connection.join(self._token, self._options.profile)
+        join = await self._connection.join(await self._credentials.token(), self._options.profile)
         self.roster = Roster(join.participant)
         self._on_join(join)
         await self._connection.establish()
@@ -194,7 +198,7 @@ class Session:
         """A goodbye needs a websocket. Without it the others would see us in the room for a while."""
         with trio.move_on_after(_FAREWELL_S):
             try:
-                await self._connection.resume(self._token, self.roster.local.sid, m.SyncState())
+                await self._connection.resume(await self._credentials.token(), self.roster.local.sid, m.SyncState())
             except ConnectError:
                 pass
 
@@ -247,11 +251,15 @@ class Session:
             except ConnectError as error:
                 logger.info("the room is not regained yet: %s", error)
                 failure, tried = error, loss.remedy
+                if error.reason is ConnectErrorReason.NOT_ALLOWED and self._credentials.renew():
+                    backoff.hurry()
+                    continue
                 loss = _after(error, self._connection.loss or loss)
                 if loss.remedy is not tried:
                     backoff.hurry()
             else:
                 backoff.on_regained(trio.current_time())
+                self._credentials.accepted()
                 self._listener(Regained(loss.remedy is Remedy.RESUME))
                 return None
         return _disconnected(loss, failure)
@@ -269,7 +277,7 @@ class Session:
         """The same session over another websocket; the peer connections know nothing of it."""
         state = self._connection.links.describe(self.publishing.published())
         sid = self.roster.local.sid
-        participants = (await self._connection.resume(self._token, sid, state)).participants
+        participants = (await self._connection.resume(await self._credentials.token(), sid, state)).participants
         self._on_roster(self.roster.retain({info.sid for info in participants}) + self.roster.apply(participants))
         own = next((info for info in participants if info.sid == sid), self.roster.local)
         self._connection.resumed()
@@ -284,7 +292,8 @@ class Session:
         self.packets.on_session_lost()
         await self._connection.leave()
         self._connection = self._new_connection()
-        join = await self._connection.join(self._token)
+        token = await self._credentials.token()
+        join = await self._connection.join(token, self._profile() if self._credentials.is_ours else Profile())
         self.packets.on_session_replaced(self._connection.links)
         self._on_join(join)
         await self._connection.establish()
@@ -292,6 +301,13 @@ class Session:
         self.publishing.on_connected(self._connection.links)
         self.subscribing.on_connected()
         self.packets.on_connected(self._connection.links)
+
+    def _profile(self) -> Profile:
+        """What a token from the application does not say: how this client has changed itself meanwhile."""
+        me = self.roster.local
+        if me.permission is None or not me.permission.can_update_metadata:
+            return Profile()
+        return Profile(me.metadata, dict(me.attributes))
 
     def _finish(self, end: RoomDisconnected) -> None:
         if self._leaving:
@@ -381,7 +397,7 @@ class Session:
             case m.Reconnected(last_message_seq=sequence):
                 self.packets.on_resumed(sequence)
             case m.RefreshToken(token):
-                self._token = token
+                self._credentials.refresh(token)
                 self._listener(response)
             case m.RoomMoved():
                 self._on_moved(response)
@@ -390,7 +406,7 @@ class Session:
 
     def _on_moved(self, moved: m.RoomMoved) -> None:
         """The server took us to another room, with the connections as they are. Nobody came along."""
-        self._token = moved.token
+        self._credentials.refresh(moved.token)
         self._on_roster(self.roster.replace(moved.participant, ()))
         self.room = moved.room
         self._listener(moved)
@@ -424,6 +440,20 @@ class Session:
 
     def _on_own_permission(self, permission: m.Permission | None) -> None:
         self.subscribing.is_allowed = permission is None or permission.can_subscribe
+
+    # --- faults on purpose --------------------------------------------------------------------------------------------
+
+    def drop_signal(self) -> None:
+        """Lose the signal connection."""
+        self._connection.drop_signal()
+
+    def drop_session(self) -> None:
+        """Give this session up for another one."""
+        self._connection.drop_session()
+
+    def simulate(self, scenario: str, value: int) -> None:
+        """Have the server act out a fault."""
+        self._send_request(m.Simulate(scenario, value))
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 

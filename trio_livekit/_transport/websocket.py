@@ -184,7 +184,7 @@ async def connect_websocket(
 async def connect_stream(url: str, *, ssl_context: ssl.SSLContext | None = None) -> ClientStream:
     """The first half of ``connect_websocket``: a TCP connection, with TLS where ``url`` says so. Raises ``OSError``."""
     parts = urlsplit(url)
-    secure = parts.scheme == "wss"
+    secure = parts.scheme in ("wss", "https")
     context = (ssl_context or ssl.create_default_context()) if secure else None
     return await _connect_stream(parts.hostname or "", parts.port or (443 if secure else 80), context)
 

@@ -137,7 +137,8 @@ def _trickle_to_pb(trickle: m.Trickle) -> Any:
 
 
 def _leave_from_pb(pb: Any) -> m.Leave:
-    return m.Leave(m.DisconnectReason(pb.reason), m.LeaveAction(pb.action))
+    regions = tuple(region.url for region in pb.regions.regions)
+    return m.Leave(m.DisconnectReason(pb.reason), m.LeaveAction(pb.action), regions)
 
 
 def _leave_to_pb(leave: m.Leave) -> Any:
@@ -145,6 +146,7 @@ def _leave_to_pb(leave: m.Leave) -> Any:
         reason=enum_to_pb(leave.reason),
         action=enum_to_pb(leave.action),
         can_reconnect=leave.action != m.LeaveAction.DISCONNECT,
+        regions=rtc.RegionSettings(regions=[rtc.RegionInfo(url=url) for url in leave.regions]),
     )
 
 

@@ -140,8 +140,12 @@ class Entry:
             _refuse(signal, Leave(DisconnectReason.STATE_MISMATCH, LeaveAction.RECONNECT))
             return None
         room, participant = found
+        sabotage = member.sabotage()
         member.attach(signal)
-        self._hub.deliver(room.resume(participant))
+        if sabotage is None or sabotage.with_words:
+            self._hub.deliver(room.resume(participant))
+        if sabotage is not None:
+            signal.end()
         return member
 
 

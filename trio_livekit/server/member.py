@@ -13,7 +13,7 @@ import logging
 import math
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -42,6 +42,11 @@ logger = logging.getLogger(__name__)
 _TOKEN_INTERVAL_S = 300.0
 """How often a client is given a fresh token, as on LiveKit servers."""
 
+_SABOTAGE_S = 5.0
+"""For how long a client may ask for its resumed connections to be cut, as on LiveKit servers."""
+
+_MAX_SPEAKING_S = 60
+
 _EARLY_CANDIDATES = 64
 """Candidates kept until there is an offer to go with them."""
 
@@ -54,6 +59,15 @@ class PeerSettings:
     """Local addresses to be reached at; ``None`` for all there are, loopback included."""
 
     certificate: LocalCertificate
+
+
+@dataclass(frozen=True, slots=True)
+class Sabotage:
+    """The next ``count`` signal connections that resume the session are cut, after the server's words or before."""
+
+    count: int
+    with_words: bool
+    until: float
 
 
 class Member:
@@ -72,6 +86,7 @@ class Member:
         self._subscriber: PeerLink | None = None
         self._server_offers = two_peers and participant.permission.can_subscribe
         self._early: list[str] = []
+        self._sabotage: Sabotage | None = None
         self._ended = False
         self._connected = False
         self._overdue = m.DisconnectReason.JOIN_FAILURE
@@ -179,15 +194,21 @@ class Member:
                 await self._on_offer(request)
             case m.Answer():
                 self._on_answer(request)
-            case m.Simulate(scenario):
-                self._simulate(scenario)
+            case m.Simulate(scenario, value):
+                self._simulate(scenario, value)
             case _:
                 self._hub.deliver(handle_request(self._room, self.participant, request))
 
-    def _simulate(self, scenario: str) -> None:
-        """Act out a fault that the client asks for; scenarios of media are ignored."""
+    def _simulate(self, scenario: str, value: int) -> None:
+        """Act out a fault that the client asks for; scenarios of media and of candidates are ignored."""
         room, me = self._room, self.participant
         match scenario:
+            case "speaker_update" if self._nursery is not None:
+                self._nursery.start_soon(self._speak, value)
+            case "disconnect_signal_on_resume":
+                self._sabotage = Sabotage(1, with_words=True, until=trio.current_time() + _SABOTAGE_S)
+            case "disconnect_signal_on_resume_no_messages":
+                self._sabotage = Sabotage(3, with_words=False, until=trio.current_time() + _SABOTAGE_S)
             case "node_failure" | "migration":  # the session is gone without a word
                 self._hub.deliver(room.leave(me, m.DisconnectReason.MIGRATION))
                 self.end()
@@ -195,6 +216,20 @@ class Member:
                 self._hub.deliver(room.remove(me, m.DisconnectReason.SERVER_SHUTDOWN))
             case "leave_request_full_reconnect":
                 self._hub.deliver(room.remove(me, m.DisconnectReason.UNKNOWN_REASON, m.LeaveAction.RECONNECT))
+
+    async def _speak(self, seconds: int) -> None:
+        """Say that it speaks, and after some time that it does not any more."""
+        self._say(m.SpeakersChanged((m.Speaker(self.participant.sid, 0.9, True),)))
+        await trio.sleep(min(seconds, _MAX_SPEAKING_S))
+        self._say(m.SpeakersChanged((m.Speaker(self.participant.sid, 0.0, False),)))
+
+    def sabotage(self) -> Sabotage | None:
+        """What is to happen to the signal connection that resumes the session now, if anything."""
+        planned = self._sabotage
+        if planned is None or not planned.count or trio.current_time() > planned.until:
+            return None
+        self._sabotage = replace(planned, count=planned.count - 1)
+        return planned
 
     def _say(self, message: m.Response) -> None:
         self.tell(encode_response(message))

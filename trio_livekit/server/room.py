@@ -205,7 +205,8 @@ class Room:
 
     def signal_lost(self, participant: Participant) -> None:
         """Nothing reaches it until ``resume``."""
-        participant.missed = {}
+        if participant.missed is None:
+            participant.missed = {}
 
     def resume(self, participant: Participant) -> Outbox:
         """It is back on a new signal connection: all that it may have missed."""

@@ -312,10 +312,11 @@ class Trickle:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """Either end of the session says goodbye, and what should follow."""
+    """Either end of the session says goodbye, and what should follow; perhaps where, by URL, the best first."""
 
     reason: DisconnectReason = DisconnectReason.UNKNOWN_REASON
     action: LeaveAction = LeaveAction.DISCONNECT
+    regions: tuple[str, ...] = ()
 
 
 # --- client to server -------------------------------------------------------------------------------------------------

@@ -1,0 +1,157 @@
+"""Promise R9, that a room's state is truthful; and signalling that is cut at every step of a conversation."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+import trio_livekit as lk
+from tests.api.test_reconnect import QUICK, remote_track, until_reconnected
+from tests.support.leaks import nothing_left_behind
+from tests.support.proxy import signal_proxy
+from trio_livekit import events as ev
+
+if TYPE_CHECKING:
+    from tests.support.servers import ServerUnderTest
+
+State = lk.ConnectionState
+Scenario = lk.SimulateScenario
+
+
+async def test_r9_no_other_order(server: ServerUnderTest, room_name: str) -> None:
+    """connected, then reconnecting and connected again for as often as it takes, then disconnected; events agree."""
+    told: list[str] = []
+    async with signal_proxy(server.url) as proxy:
+
+        async def listen(events: lk.RoomEvents, room: lk.Room) -> None:
+            try:
+                async for event in events:
+                    if isinstance(event, ev.Reconnecting):
+                        told.append("reconnecting")
+                    elif isinstance(event, ev.Reconnected):
+                        told.append("resumed" if event.resumed else "reconnected")
+            except (lk.RoomDisconnected, trio.ClosedResourceError):  # its block may be the first to be cancelled
+                told.append(room.state.value)
+
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(lk.RoomDisconnected):
+                async with lk.connect(proxy.url, server.token("alice", room_name), reconnect=QUICK) as room:
+                    async with room.events() as events:
+                        nursery.start_soon(listen, events, room)
+                        for fault in (Scenario.SIGNAL_RECONNECT, Scenario.NODE_FAILURE, Scenario.SIGNAL_RECONNECT):
+                            assert room.state is State.CONNECTED
+                            before = len(told)
+                            await room.simulate(fault)
+                            with trio.fail_after(10):
+                                while len(told) < before + 2:
+                                    await trio.testing.wait_all_tasks_blocked(0.001)
+                        await room.simulate(Scenario.SERVER_LEAVE)
+                        await trio.testing.wait_all_tasks_blocked(0.001)
+                        await trio.sleep(10)
+    assert told[:6] == ["reconnecting", "resumed", "reconnecting", "reconnected", "reconnecting", "resumed"]
+    assert told[6:] == ["disconnected"]
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+async def test_r9_the_state_is_the_servers(server: ServerUnderTest, room_name: str, resumed: bool) -> None:
+    """Ghosts go, and what was missed is made up for, each with its event, before the room counts as connected."""
+    async with signal_proxy(server.url) as proxy:
+        async with (
+            lk.connect(proxy.url, server.token("alice", room_name), reconnect=QUICK) as alice,
+            alice.events() as events,
+            lk.connect(server.url, server.token("stays", room_name, can_update_own_metadata=True)) as stays,
+        ):
+            async with lk.connect(server.url, server.token("ghost", room_name)) as ghost:
+                async with ghost.publish_data_track("boo"), stays.publish_data_track("old"):
+                    gone = await remote_track(alice, "ghost", "boo")
+                    await remote_track(alice, "stays", "old")
+                    if resumed:
+                        proxy.cut(refuse=True)
+                    else:
+                        proxy.refuses = True
+                        await alice.simulate(Scenario.FULL_RECONNECT)
+                    with trio.fail_after(5):
+                        while alice.state is State.CONNECTED:
+                            await trio.testing.wait_all_tasks_blocked(0.001)
+            async with (
+                lk.connect(server.url, server.token("newcomer", room_name)) as newcomer,
+                newcomer.publish_data_track("new"),
+            ):
+                await stays.local_participant.set_attributes({"mood": "changed"})
+                await server.update_room_metadata(room_name, "changed")
+                proxy.refuses = False
+                between = await until_reconnected(events, resumed=resumed)
+                assert set(alice.participants) | {"alice"} == await server.participants(room_name)
+                assert dict(alice.participants["stays"].attributes) == {"mood": "changed"}
+                assert list(alice.participants["newcomer"].data_tracks) != []
+                assert list(alice.participants["stays"].data_tracks) == []
+                if server.is_real and resumed:  # the room's state comes a moment later than the participants
+                    with trio.fail_after(5):
+                        while alice.metadata != "changed":
+                            await events.receive()
+                assert alice.metadata == "changed"
+                assert not gone.is_published
+    kinds = [type(event) for event in between]
+    assert kinds.count(ev.ParticipantDisconnected) == kinds.count(ev.ParticipantConnected) == 1
+    assert kinds.count(ev.ParticipantAttributesChanged) == 1
+    assert kinds.count(ev.DataTrackUnpublished) == 2
+    assert kinds.count(ev.DataTrackPublished) == 1
+
+
+# --- cut at every step ------------------------------------------------------------------------------------------------
+
+
+async def test_signalling_cut_at_every_step_of_joining(server: ServerUnderTest, room_name: str) -> None:
+    """Joining succeeds or fails with an error of its own, leaves nothing, and succeeds when it is tried again."""
+    outcomes: set[str] = set()
+    async with signal_proxy(server.url) as proxy:
+        for relayed in (0, 1, 200, 800, 1200, 1500, 1700, 1900, 2100, 2300, 2500, 2800, 3200, 4000):
+            proxy.bytes_to_relay = relayed
+            async with nothing_left_behind():
+                try:
+                    with trio.fail_after(10):
+                        async with lk.connect(proxy.url, server.token("alice", room_name), reconnect=QUICK):
+                            proxy.bytes_to_relay = math.inf
+                            outcomes.add("joined")
+                except lk.ConnectError as error:
+                    outcomes.add(error.reason.value)
+            await server.wait_gone(room_name, "alice")
+            proxy.bytes_to_relay = math.inf
+        async with lk.connect(proxy.url, server.token("alice", room_name)):
+            pass
+    assert "unreachable" in outcomes
+    assert outcomes <= {"unreachable", "server_error", "joined"}
+
+
+async def test_signalling_cut_at_every_step_of_asking(server: ServerUnderTest, room_name: str) -> None:
+    """What is asked for meanwhile is done, sooner or later."""
+    token = server.token("alice", room_name, can_update_own_metadata=True)
+    async with signal_proxy(server.url) as proxy:
+        async with (
+            lk.connect(server.url, server.token("bob", room_name)) as bob,
+            bob.publish_data_track("theirs"),
+            lk.connect(proxy.url, token, reconnect=QUICK) as alice,
+        ):
+            theirs = await remote_track(alice, "bob", "theirs")
+
+            async def publish(name: str) -> None:
+                async with alice.publish_data_track(name) as track:
+                    assert track.is_published
+
+            async def subscribe() -> None:
+                async with theirs.subscribe():
+                    pass
+
+            for relayed in (1, 30, 60, 90, 150, 250, 400, 700):
+                proxy.cut_after(relayed)
+                with trio.fail_after(10):
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(publish, f"track {relayed}")
+                        nursery.start_soon(subscribe)
+                        nursery.start_soon(alice.local_participant.set_name, f"name {relayed}")
+                    assert alice.local_participant.name == f"name {relayed}"
+                    await alice.wait_connected()

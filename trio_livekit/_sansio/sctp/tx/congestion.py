@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .rto import RtoEstimator
 
 MIN_WINDOW_PACKETS = 4
+UNLIMITED = 1 << 40
 
 RATE_ROUNDS = 8
 """Rounds over which the best delivery rate counts."""
@@ -29,11 +30,22 @@ QUEUE_SLACK_S = 0.004
 twice the variation: a queue grows smoothly, and jitter is not a queue."""
 
 
+POLITE_SHARE = 1 / 4
+POLITE_SLACK_S = 0.015
+"""The queue that messages which may be lost are allowed to build: this share of the path's least delay, or this.
+The delay of a busy machine has to fit into it, else it would be taken for a queue of the network."""
+
+POLITE_MIN_PACKETS = 16
+POLITE_GROWTH = 1 / 8
+
+
 class CongestionController(Protocol):
     """What the sender needs of a congestion controller. Sizes are bytes of DATA chunks."""
 
     cwnd: int
     ssthresh: int
+    polite: int
+    """With so much in flight, no message is begun that may be given up, unless others wait behind it."""
 
     def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
         """`acked` bytes were acknowledged; `flight_before` were in flight until then."""
@@ -57,13 +69,14 @@ class CongestionController(Protocol):
 class NewReno:
     """Slow start, congestion avoidance, halving."""
 
-    __slots__ = ("_acked", "_before", "_initial", "_mtu", "cwnd", "ssthresh")
+    __slots__ = ("_acked", "_before", "_initial", "_mtu", "cwnd", "polite", "ssthresh")
 
     def __init__(self, mtu: int, initial_packets: int, ssthresh: int) -> None:
         self._mtu = mtu
         self._initial = initial_packets * mtu
         self.cwnd = self._initial
         self.ssthresh = ssthresh
+        self.polite = UNLIMITED
         self._acked = 0
         self._before = (self.cwnd, self.ssthresh)
 
@@ -110,6 +123,10 @@ class Adaptive(NewReno):
     behind a full queue it is much less. While no queue shows, the window grows by a small share of itself each round
     trip, enough to outgrow a few per cent of random loss; with a queue, by one packet, as NewReno does. Slow start
     ends at the first sign of a queue, before it overflows (the idea of HyStart, RFC 9406).
+
+    A queue is fair to other senders, who have to build one as well, but it delays the reliable messages of the same
+    association. Messages that may be lost want to be fresh rather than many, so they are begun only while the queue
+    is short: ``polite`` follows the rate, as the window of TCP Vegas does (Brakmo and Peterson, 1995).
     """
 
     __slots__ = ("_delivered", "_queueing", "_rates", "_round_began", "_round_min")
@@ -157,7 +174,17 @@ class Adaptive(NewReno):
         self._queueing = self._round_min > rto.min_rtt * (1 + QUEUE_SHARE) + 2 * rto.rttvar + QUEUE_SLACK_S
         if self._queueing and self.cwnd < self.ssthresh:
             self.ssthresh = self.cwnd
+        self._follow_queue(self._round_min - rto.min_rtt, rto.min_rtt)
         self._delivered, self._round_began, self._round_min = 0, now, math.inf
+
+    def _follow_queue(self, queue_s: float, min_rtt: float) -> None:
+        """A round has shown this least delay above the path's."""
+        slack = max(min_rtt * POLITE_SHARE, POLITE_SLACK_S)
+        if queue_s > slack and self._rates:
+            filled = int(max(self._rates) * (min_rtt + slack))
+            self.polite = max(filled, POLITE_MIN_PACKETS * self._mtu)
+        elif self.polite < UNLIMITED and queue_s < slack / 2:
+            self.polite += int(self.polite * POLITE_GROWTH)
 
 
 def make_controller(name: str, mtu: int, initial_packets: int, peer_window: int) -> CongestionController:

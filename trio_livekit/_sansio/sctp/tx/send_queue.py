@@ -94,6 +94,19 @@ class SendQueue:
         stream.buffered += message.size
         stream.unsent += message.size
         if not stream.scheduled and not stream.paused:
+            if self._current is not None and self._current.first_tsn < 0:
+                self._take_back(self._current)
+            self._schedule(stream)
+
+    def _take_back(self, message: Message) -> None:
+        """The message has its turn, and nothing of it was sent yet: who comes now may be due before it."""
+        stream, self._current = message.stream, None
+        stream.queue.appendleft(message)
+        stream.unsent += message.size
+        cost = (message.size + MESSAGE_OVERHEAD) / stream.weight
+        stream.virtual_time -= cost
+        self._clock = min(self._clock, stream.virtual_time)
+        if not stream.paused:
             self._schedule(stream)
 
     def next(self) -> Message | None:
@@ -110,6 +123,11 @@ class SendQueue:
                 return message
             self._schedule(alone)
         return self._take_due()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other stream waits for the turn of the message that has it."""
+        return not self._due
 
     def finished(self) -> None:
         """The message whose turn it was has all its TSNs, or was given up."""

@@ -247,6 +247,11 @@ class Sender:
                 self._abandon(message, now)
                 self._give_up_front(now)
                 continue
+            if (
+                out.flight + message.size > self.congestion.polite and out.flight and message.first_tsn < 0
+                and queue.is_alone and (message.max_retransmits is not None or message.expires_at is not None)
+            ):  # fmt: skip
+                break
             left = message.size - message.offset
             if window < (left if left < fragment_size else fragment_size) and (
                 out.flight or out.has_lost or not self.window_probe.may_send(now, self.rto.timeout)

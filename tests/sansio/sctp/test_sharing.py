@@ -1,0 +1,102 @@
+"""Who gets how much of a link: flows beside each other, and channels of one association."""
+
+from __future__ import annotations
+
+from statistics import quantiles
+
+import pytest
+
+from tests.sansio.sctp.bottleneck import Bottleneck, Flow, jain
+from trio_livekit.testing.pair import LinkModel
+
+
+def share(first: Flow, second: Flow, model: LinkModel) -> list[float]:
+    """Bytes per second of two flows, of which the second begins five seconds later."""
+    net = Bottleneck(model)
+    for flow in (first, second):
+        flow.feed = flow.saturate
+    net.add(first)
+    net.run(5)
+    net.add(second)
+    net.run(5)
+    before = first.received, second.received
+    net.run(12)
+    return [(flow.received - bytes_before) / 12 for flow, bytes_before in zip((first, second), before, strict=True)]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LinkModel(delay_s=0.02, rate_bps=4e6, queue_bytes=20_000),
+        LinkModel(delay_s=0.05, rate_bps=4e6, queue_bytes=50_000),
+        LinkModel(delay_s=0.05, rate_bps=4e6, queue_bytes=15_000),
+        LinkModel(delay_s=0.02, rate_bps=4e6, queue_bytes=128_000),
+    ],
+    ids=["one round trip of queue", "a longer path", "a short queue", "bufferbloat"],
+)
+def test_two_flows_share_a_link_fairly(model: LinkModel):
+    shares = share(Flow(1), Flow(100), model)
+    assert jain(shares) > 0.9
+    assert sum(shares) > 0.9 * 4e6 / 8
+
+
+@pytest.mark.parametrize("newcomer", ["adaptive", "newreno"])
+def test_newreno_gets_its_share_too(newcomer: str):
+    other = {"adaptive": "newreno", "newreno": "adaptive"}[newcomer]
+    model = LinkModel(delay_s=0.02, rate_bps=4e6, queue_bytes=40_000)
+    assert jain(share(Flow(1, congestion=other), Flow(100, congestion=newcomer), model)) > 0.9
+
+
+def round_trips(model: LinkModel, *, saturating: bool) -> tuple[list[float], float]:
+    """Of reliable messages of 200 bytes every 100 ms, and how much of the link a stream of frames has beside them."""
+    net, flow = Bottleneck(model), Flow(1)
+
+    def frames(now: float) -> None:
+        while flow.a.unsent_amount(2) < 64 * 1024:  # as much as the queue of data tracks hands over
+            flow.a.send(2, 53, bytes(16_000), now=now, ordered=False, max_retransmits=0)
+
+    if saturating:
+        flow.feed = frames
+    net.add(flow)
+    net.run(2)
+    sent: list[float] = []
+    for number in range(80):
+        sent.append(net.now)
+        flow.a.send(1, 53, b"%06d" % number + bytes(194), now=net.now)
+        net.run(0.1)
+    net.run(1)
+    arrivals = [(at, int(event.data[:6])) for at, event in flow.arrived if event.stream_id == 1]
+    assert len(arrivals) == 80
+    taken = sum(len(event.data) for _, event in flow.arrived if event.stream_id == 2) / 11
+    return [at - sent[number] + model.delay_s for at, number in arrivals], taken * 8 / (model.rate_bps or 1)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LinkModel(delay_s=0.01, rate_bps=20e6),
+        LinkModel(delay_s=0.02, rate_bps=8e6),
+        LinkModel(delay_s=0.05, rate_bps=8e6),
+        LinkModel(delay_s=0.05, rate_bps=8e6, queue_bytes=60_000),
+    ],
+    ids=["20 ms", "40 ms", "100 ms", "100 ms and a shorter queue"],
+)
+def test_a_saturating_data_track_does_not_double_the_round_trip_of_reliable_messages(model: LinkModel):
+    """The link's queue holds 256 kB, a quarter of a second: a sender that knows no better would fill it."""
+    alone, _ = round_trips(model, saturating=False)
+    beside, share_of_link = round_trips(model, saturating=True)
+    assert quantiles(beside, n=20)[-1] < 2 * quantiles(alone, n=20)[-1]  # the 95th percentile
+    assert share_of_link > 0.85
+
+
+def test_a_message_begun_is_not_taken_back():
+    """What comes meanwhile waits for its end, and for no more than that."""
+    net, flow = Bottleneck(LinkModel(delay_s=0.05, rate_bps=8e6)), Flow(1)
+    net.add(flow)
+    net.run(1)
+    flow.a.send(1, 53, bytes(60_000), now=net.now)
+    flow.a.send(1, 53, bytes(60_000), now=net.now)
+    net.run(0.001)
+    flow.a.send(2, 53, b"small", now=net.now)
+    net.run(2)
+    assert [len(event.data) for _, event in flow.arrived] == [60_000, 5, 60_000]

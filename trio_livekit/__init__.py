@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = [
     "AccessTokenError",
     "AccessTokenErrorReason",
+    "ChannelStats",
     "ChatMessage",
     "ConnectError",
     "ConnectErrorReason",
@@ -51,15 +52,19 @@ __all__ = [
     "RoomDisconnected",
     "RoomEvents",
     "RoomInfo",
+    "RoomStats",
     "ServerInfo",
+    "SignalStats",
     "SimulateScenario",
     "SubscribeError",
     "SubscribeErrorReason",
     "SubscriptionStatistics",
+    "TrackStats",
     "TrackSubscriptionPermission",
     "Transcription",
     "TranscriptionSegment",
     "TransportError",
+    "TransportStats",
     "UpdateError",
     "UpdateErrorReason",
     "VideoGrants",
@@ -133,6 +138,7 @@ from .participants import LocalParticipant, RemoteParticipant, TrackSubscription
 from .room import ConnectionState, Room, RoomEvents, SimulateScenario, connect
 
 if TYPE_CHECKING:
+    from ._session.stats import ChannelStats, RoomStats, SignalStats, TrackStats, TransportStats
     from .tokens import VideoGrants, access_token
 
 
@@ -142,4 +148,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from . import tokens
 
         return getattr(tokens, name)
+    if name in ("ChannelStats", "RoomStats", "SignalStats", "TrackStats", "TransportStats"):
+        from ._session import stats
+
+        return getattr(stats, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

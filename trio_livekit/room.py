@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ._session.credentials import TokenSource
     from ._session.packets import Packets
     from ._session.session import Session, SessionEvent
+    from ._session.stats import RoomStats
     from .errors import LiveKitError
 
 DEFAULT_EVENT_BUFFER = 256
@@ -471,6 +472,15 @@ class Room:
                 self._emit(ev.DtmfReceived(code, digit, identity, sender))
             case p.Transcription() as transcription:
                 self._emit(ev.TranscriptionReceived(transcription, identity, sender))
+
+    # --- looking ------------------------------------------------------------------------------------------------------
+
+    def stats(self) -> RoomStats:
+        """A snapshot of everything that is counted: connections, channels, tracks, what was dropped and why.
+
+        It costs nothing until it is asked for. A room that was left or lost shows how it ended.
+        """
+        return self._session.stats()
 
     # --- for tests ----------------------------------------------------------------------------------------------------
 

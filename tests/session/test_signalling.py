@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from tests.session.fakes import FakeWebsocket
 from trio_livekit._sansio.signal import messages as m
-from trio_livekit._session.signalling import Signalling, SignalLost
+from trio_livekit._session.signalling import SignalCounters, Signalling, SignalLost
 from trio_livekit.errors import InternalError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def delivered() -> list[m.Response]:
 
 @pytest.fixture
 async def signalling(websocket: FakeWebsocket, delivered: list[m.Response]) -> Signalling:
-    return Signalling(websocket, delivered.append)  # type: ignore[arg-type]
+    return Signalling(websocket, delivered.append, SignalCounters())  # type: ignore[arg-type]
 
 
 async def test_requests_leave_in_order(signalling: Signalling, websocket: FakeWebsocket, nursery: trio.Nursery) -> None:
@@ -121,7 +121,7 @@ async def test_a_bug_in_whoever_listens_is_not_swallowed(websocket: FakeWebsocke
 
     websocket.say(m.RefreshToken("x"))
     with pytest.RaisesGroup(ZeroDivisionError):
-        await Signalling(websocket, listener).run(0, 0)  # type: ignore[arg-type]
+        await Signalling(websocket, listener, SignalCounters()).run(0, 0)  # type: ignore[arg-type]
 
 
 async def test_leaving_says_goodbye_and_closes(signalling: Signalling, websocket: FakeWebsocket) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "LocalCandidate",
     "Peer",
     "PeerEvent",
+    "PeerStatistics",
     "Reconnected",
     "RemoteDescription",
 ]
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .dtls import Fingerprint, LocalCertificate
+    from .dtls.events import Statistics as DtlsStatistics
+    from .ice.counters import Statistics as IceStatistics
+    from .sctp import Statistics as SctpStatistics
     from .types import Address, RandomBytes
 
 _APPLICATION_DATA = 23  # the DTLS record type
@@ -107,6 +111,14 @@ class RemoteDescription:
     fingerprints: tuple[Fingerprint, ...]
     lite: bool = False
     max_message_size: int = 65536
+
+
+class PeerStatistics(NamedTuple):
+    """A snapshot of the layers; those that have not begun yet are ``None``."""
+
+    ice: IceStatistics
+    dtls: DtlsStatistics | None
+    sctp: SctpStatistics | None
 
 
 class Peer:
@@ -195,6 +207,15 @@ class Peer:
     def unsent_amount(self, channel_id: int) -> int:
         """Bytes of a channel's messages of which nothing has been sent yet."""
         return 0 if self._channels is None else self._channels.unsent_amount(channel_id)
+
+    def statistics(self) -> PeerStatistics:
+        """A snapshot of all layers."""
+        dtls, channels = self._dtls, self._channels
+        return PeerStatistics(
+            self.ice.statistics(),
+            None if dtls is None else dtls.statistics(),
+            None if channels is None else channels.statistics(),
+        )
 
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the channel's buffered amount falls to ``size``."""

@@ -31,7 +31,8 @@ from .parameters import (
     legacy_resume_parameters,
     resume_parameters,
 )
-from .signalling import Signalling, SignalLost
+from .signalling import SignalCounters, Signalling, SignalLost
+from .stats import SignalStats
 
 if TYPE_CHECKING:
     import ssl
@@ -134,6 +135,7 @@ class Connection:
         self._on_links_lost = on_links_lost
         self._request: SignalRequest | None = None
         self._signalling: Signalling | None = None
+        self._counters = SignalCounters()
         self._is_speaking = False  # the signal websocket is open, as far as anybody knows
         self._path = PATH
         self._ping_interval_s = self._ping_timeout_s = 0.0
@@ -225,7 +227,7 @@ class Connection:
     async def _open_signalling(self, parameters: dict[str, str], token: str) -> None:
         self._request = SignalRequest(self._endpoint.url, self._path, parameters, token)
         websocket = await self._request.make(self._nursery, self._endpoint.ssl_context)
-        self._signalling = Signalling(websocket, self._receive)
+        self._signalling = Signalling(websocket, self._receive, self._counters)
 
     async def _receive_join(self) -> m.Join:
         first = await self._receive_first()
@@ -255,6 +257,11 @@ class Connection:
     def is_mute(self) -> bool:
         """Whether it is signalling alone that is lost: the server goes on with the session as if we were there."""
         return self.loss is not None and self.loss.remedy is Remedy.RESUME
+
+    def signal_stats(self) -> SignalStats:
+        """How signalling is doing."""
+        rtt_s = None if self._signalling is None else self._signalling.rtt_s
+        return SignalStats(rtt_s, self._counters.sent, self._counters.received, self._counters.malformed)
 
     async def wait_lost(self) -> Loss:
         """Wait until the websocket, the peer connections or the whole session are lost, and it is known which."""
@@ -386,7 +393,7 @@ class Connection:
             with trio.move_on_after(_LAST_WORD_S, shield=True):
                 await request.done.wait()
             if request.websocket is not None:
-                self._signalling = Signalling(request.websocket, self._receive)
+                self._signalling = Signalling(request.websocket, self._receive, self._counters)
             else:
                 await request.abandon()
 

@@ -20,6 +20,7 @@ from .._sansio.signal.messages import Answer, Offer, SyncState, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
 from .labels import DATA_TRACK, LOSSY, RELIABLE
+from .stats import ChannelStats, transport_stats
 
 if TYPE_CHECKING:
     import ssl
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from .._sansio.peer import PeerEvent
     from .._sansio.signal.messages import DataTrackInfo, IceServer
+    from .stats import TransportStats
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,16 @@ _SCTP = replace(PATIENT_SCTP, manual_window=True)
 
 _REQUIRED = frozenset((RELIABLE, LOSSY))
 """The server withholds data, silently, until both of these are open."""
+
+
+class _Traffic:
+    """What went through one channel, both ways."""
+
+    __slots__ = ("bytes_received", "bytes_sent", "label", "messages_received", "messages_sent")
+
+    def __init__(self, label: str) -> None:
+        self.label = label
+        self.messages_sent = self.bytes_sent = self.messages_received = self.bytes_received = 0
 
 
 class Links:
@@ -69,6 +81,7 @@ class Links:
         self._publisher = self._peer("publisher", controlling=True)
         self._subscriber: PeerConnection | None = None
         self._channels: dict[str, int] = {}
+        self._traffic = {label: _Traffic(label) for label in (RELIABLE, LOSSY, DATA_TRACK)}
         self._missing = set(_REQUIRED)
         self._early: list[Trickle] = []
         self._offer = Offer("")
@@ -155,6 +168,9 @@ class Links:
         """Send messages on one of the three channels, in the caller's step as far as the network takes them."""
         channel_id = self._channels.get(label)
         if channel_id is not None:
+            traffic = self._traffic[label]
+            traffic.messages_sent += len(messages)
+            traffic.bytes_sent += sum(map(len, messages))
             self._publisher.send_all(channel_id, messages)
 
     def buffered_amount(self, label: str) -> int:
@@ -183,6 +199,29 @@ class Links:
         """What a resumed session tells the server: the connection as it stands, and the tracks published on it."""
         channels = tuple((label, channel_id, Target.PUBLISHER) for label, channel_id in self._channels.items())
         return SyncState(self._offer, self._answer, tuple(data_tracks), channels)
+
+    def transport_stats(self) -> tuple[TransportStats, ...]:
+        """How the peer connections are doing."""
+        if self._subscriber is None:
+            return (transport_stats("both", *self._publisher.statistics()),)
+        return (
+            transport_stats("send", *self._publisher.statistics()),
+            transport_stats("receive", *self._subscriber.statistics()),
+        )
+
+    def channel_stats(self) -> dict[str, ChannelStats]:
+        """How the channels are doing, by label."""
+        return {
+            label: ChannelStats(
+                messages_sent=traffic.messages_sent,
+                bytes_sent=traffic.bytes_sent,
+                messages_received=traffic.messages_received,
+                bytes_received=traffic.bytes_received,
+                buffered=self.buffered_amount(label),
+                unsent=self.unsent_amount(label),
+            )
+            for label, traffic in self._traffic.items()
+        }
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -220,34 +259,37 @@ class Links:
             sctp=_SCTP,
             name=f"{which} connection",
         )
-        labels: dict[int, str] = {}
+        channels: dict[int, _Traffic] = {}
         unheeded: set[int] = set()  # reliable channels that are none of ours
 
         def receive(event: PeerEvent) -> None:
             if self._closed:
                 return
             if type(event) is MessageReceived:
-                label = labels.get(event.channel_id)
-                if label is not None:
-                    self._on_message(label, event.data)
+                traffic = channels.get(event.channel_id)
+                if traffic is not None:
+                    traffic.messages_received += 1
+                    traffic.bytes_received += len(event.data)
+                    self._on_message(traffic.label, event.data)
                 if unheeded and event.channel_id in unheeded:
                     peer.consume(len(event.data))
             else:
                 if type(event) is ChannelOpened and event.label != RELIABLE and _is_reliable(event):
                     unheeded.add(event.channel_id)
-                self._on_peer_event(which, event, labels)
+                self._on_peer_event(which, event, channels)
 
         peer = PeerConnection(config, receive)
         return peer
 
-    def _on_peer_event(self, which: str, event: PeerEvent, labels: dict[int, str]) -> None:
+    def _on_peer_event(self, which: str, event: PeerEvent, channels: dict[int, _Traffic]) -> None:
         if isinstance(event, ChannelOpened):
-            labels[event.channel_id] = event.label
+            channels[event.channel_id] = self._traffic.get(event.label) or _Traffic(event.label)
             self._missing.discard(event.label if which == "publisher" else f"subscriber {event.label}")
             if not self._missing:
                 self._on_ready()
         elif isinstance(event, ChannelClosed):
-            label = labels.pop(event.channel_id, "")
+            closed = channels.pop(event.channel_id, None)
+            label = closed.label if closed else ""
             if which == "publisher":
                 self._channels.pop(label, None)
             if label in _REQUIRED:

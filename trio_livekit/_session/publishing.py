@@ -279,6 +279,10 @@ class Publishing:
         """The tracks that are up."""
         return self._core.published()
 
+    def stats(self) -> dict[str, PublicationStatistics]:
+        """The tracks that are published, or about to be, by name."""
+        return {publication.name: publication.statistics() for publication in self._publications.values()}
+
     def on_connected(self, links: Links) -> None:
         """There is another session: what is wanted is asked of it."""
         self._links = links

@@ -38,6 +38,7 @@ from .parameters import Profile
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .regions import Regions
+from .stats import RoomStats
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
 from .updating import Updating
 from .user_packets import UserPackets
@@ -137,6 +138,7 @@ class Session:
         self._options = options
         self._listener = listener
         self._leaving = self._has_joined = False
+        self._resumes = self._restarts = self._failed_attempts = 0
         self._end: RoomDisconnected | None = None
         self._ended = trio.Event()
         self._sleep = trio.CancelScope()
@@ -249,6 +251,7 @@ class Session:
             try:
                 await self._take_up(loss.remedy)
             except ConnectError as error:
+                self._failed_attempts += 1
                 logger.info("the room is not regained yet: %s", error)
                 failure, tried = error, loss.remedy
                 if error.reason is ConnectErrorReason.NOT_ALLOWED and self._credentials.renew():
@@ -259,6 +262,8 @@ class Session:
                     backoff.hurry()
             else:
                 backoff.on_regained(trio.current_time())
+                self._resumes += loss.remedy is Remedy.RESUME
+                self._restarts += loss.remedy is not Remedy.RESUME
                 self._credentials.accepted()
                 self._listener(Regained(loss.remedy is Remedy.RESUME))
                 return None
@@ -440,6 +445,23 @@ class Session:
 
     def _on_own_permission(self, permission: m.Permission | None) -> None:
         self.subscribing.is_allowed = permission is None or permission.can_subscribe
+
+    def stats(self) -> RoomStats:
+        """A snapshot of everything that is counted."""
+        connection = self._connection
+        return RoomStats(
+            signal=connection.signal_stats(),
+            transports=connection.links.transport_stats(),
+            channels=connection.links.channel_stats(),
+            packets=self.packets.statistics(),
+            published=self.publishing.stats(),
+            subscribed=self.subscribing.stats(),
+            resumes=self._resumes,
+            restarts=self._restarts,
+            failed_attempts=self._failed_attempts,
+            bad_track_packets=self.subscribing.bad_packets,
+            unknown_track_packets=self.subscribing.unknown_packets,
+        )
 
     # --- faults on purpose --------------------------------------------------------------------------------------------
 

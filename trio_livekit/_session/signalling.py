@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SignalLost", "Signalling"]
+__all__ = ["SignalCounters", "SignalLost", "Signalling"]
 
 import logging
 from typing import TYPE_CHECKING
@@ -32,11 +32,21 @@ class SignalLost(LiveKitError):
     """The signal websocket closed, broke, or stopped answering pings."""
 
 
+class SignalCounters:
+    """Counts over all the websockets of one session."""
+
+    __slots__ = ("malformed", "received", "sent")
+
+    def __init__(self) -> None:
+        self.sent = self.received = self.malformed = 0
+
+
 class Signalling:
     """Speaks on one open websocket; ``run`` does the work, and ends only by an error or by being cancelled."""
 
-    def __init__(self, websocket: Websocket, deliver: Callable[[Response], None]) -> None:
+    def __init__(self, websocket: Websocket, deliver: Callable[[Response], None], counters: SignalCounters) -> None:
         self._websocket = websocket
+        self._counters = counters
         self._deliver = deliver
         self._outbox, self._to_send = trio.open_memory_channel[bytes](_QUEUE_REQUESTS)
         self._last_pong = trio.current_time()
@@ -106,6 +116,7 @@ class Signalling:
     async def _send_requests(self) -> None:
         async for request in self._to_send:
             await self._websocket.send(request)
+            self._counters.sent += 1
 
     async def _receive_responses(self) -> None:
         while True:
@@ -117,10 +128,13 @@ class Signalling:
 
     def _decode(self, message: bytes) -> Response | None:
         try:
-            return decode_response(message)
+            response = decode_response(message)
         except DecodeError as exc:
+            self._counters.malformed += 1
             logger.warning("ignored a signalling message of %d bytes: %s", len(message), exc)
             return None
+        self._counters.received += 1
+        return response
 
     def _on_pong(self, pong: Pong) -> None:
         self._last_pong = now = trio.current_time()

@@ -29,6 +29,7 @@ from .._sansio.tracks.depacketizer import Depacketizer, TrackFrame
 from .._sansio.tracks.subscriptions import Active, Ended, Subscriptions, TimedOut
 from ..errors import SubscribeError, SubscribeErrorReason
 from .mailbox import Mailbox
+from .stats import TrackStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -116,6 +117,7 @@ class RemoteTrack:
         self.publisher_identity = publisher_identity
         self.info = info
         self.depacketizer = Depacketizer(wait_for_late_packets=True)
+        self.payload_bytes = 0
         self.readers: list[Reader] = []
         self.attempt = _Attempt()
         self.ended = trio.Event()
@@ -131,6 +133,18 @@ class RemoteTrack:
     @property
     def is_encrypted(self) -> bool:
         return self.info.encryption is not EncryptionType.NONE
+
+    def stats(self) -> TrackStats:
+        counts = self.depacketizer.statistics()
+        return TrackStats(
+            frames=counts.frames,
+            payload_bytes=self.payload_bytes,
+            frames_lost=max(0, counts.frames_expected - counts.frames),
+            frames_incomplete=counts.interrupted + counts.buffer_full + counts.incomplete + counts.abandoned,
+            frames_displaced=sum(reader.displaced for reader in self.readers),
+            frames_buffered=sum(map(len, self.readers)),
+            subscriptions=len(self.readers),
+        )
 
     async def open_reader(self, capacity: int, max_partial_frames: int) -> Reader:
         """Subscribe; returns when frames flow. Raises ``SubscribeError`` or what ended the session."""
@@ -205,8 +219,28 @@ class Subscribing:
         received = self._receive(data)
         if received is not None:
             sid, frame = received
-            for reader in self._tracks[sid].readers:
+            track = self._tracks[sid]
+            track.payload_bytes += len(frame.payload)
+            for reader in track.readers:
                 reader.put(frame)
+
+    def stats(self) -> dict[tuple[str, str], TrackStats]:
+        """The tracks that are or were subscribed, by their publisher's identity and their name."""
+        return {
+            (track.publisher_identity, track.name): track.stats()
+            for track in self._tracks.values()
+            if track.readers or track.payload_bytes
+        }
+
+    @property
+    def bad_packets(self) -> int:
+        """Messages of the data track channel that were malformed."""
+        return self._core.bad_packets
+
+    @property
+    def unknown_packets(self) -> int:
+        """Packets of no track that is subscribed."""
+        return self._core.unknown_handles
 
     def on_participant(self, info: ParticipantInfo) -> None:
         """A participant as the server describes it, with the complete list of its tracks."""

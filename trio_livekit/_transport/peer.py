@@ -25,6 +25,7 @@ from .._sansio.sdp import LocalDescription, SessionDescription, Setup, data_answ
 from ..errors import DecodeError, TransportError
 from .certificate import generate_certificate
 from .config import PeerConfig
+from .datagrams import UdpEndpoint
 from .gathering import bind_hosts, local_hosts, reflexive_candidates
 from .keylog import key_log_from_environment
 from .relays import Relays
@@ -34,10 +35,10 @@ from .tcp import TcpEndpoint
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from .._sansio.peer import PeerEvent
+    from .._sansio.peer import PeerEvent, PeerStatistics
     from .._sansio.signal.messages import IceServer
     from .._sansio.types import Address
-    from .datagrams import DatagramEndpoint
+    from .datagrams import DatagramEndpoint, EndpointStatistics
     from .gathering import HostSocket
     from .relay import RelayEndpoint
 
@@ -247,6 +248,11 @@ class PeerConnection:
     def watch_progress(self, watcher: Callable[[], None] | None) -> None:
         """Call ``watcher`` whenever acknowledgements or time may have made room for more, until told otherwise."""
         self._watcher = watcher
+
+    def statistics(self) -> tuple[PeerStatistics, list[EndpointStatistics]]:
+        """A snapshot of the protocol layers, and one of each UDP socket."""
+        sockets = [e.statistics() for e in self._endpoints.values() if isinstance(e, UdpEndpoint)]
+        return self._core.statistics(), sockets
 
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Have ``BufferedAmountLow`` told when the channel's buffered amount falls to ``size``."""

@@ -92,6 +92,8 @@ class Agent:
             malformed=counters.malformed,
             unauthentic=counters.unauthentic,
             unmatched=counters.unmatched,
+            local_kind="" if selection.pair is None else selection.pair.local.type,
+            remote_kind="" if selection.pair is None else selection.pair.remote.type,
         )
 
     # What signalling and gathering tell us

@@ -37,3 +37,5 @@ class Statistics:
     malformed: int
     unauthentic: int
     unmatched: int
+    local_kind: str = ""  # of the selected path's ends, as in candidates: host, srflx, prflx, relay
+    remote_kind: str = ""

@@ -1,0 +1,122 @@
+"""What a room counts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+import trio_livekit as lk
+from tests.api.test_reconnect import QUICK, flowing, until_reconnected
+from tests.support.old_server import without_v1
+
+if TYPE_CHECKING:
+    from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
+
+Scenario = lk.SimulateScenario
+
+
+async def test_what_went_through_a_room(server: ServerUnderTest, room_name: str) -> None:
+    async with (
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(server.url, server.token("alice", room_name)) as alice,
+        flowing(alice, bob) as flow,
+    ):
+        for _ in range(5):
+            await flow.flows()
+        async with bob.data_packets() as packets:
+            await alice.publish_data(b"x" * 1000, reliable=True)
+            with trio.fail_after(5):
+                await packets.receive()
+        ours, theirs = alice.stats(), bob.stats()
+
+        (transport,) = ours.transports
+        assert (transport.direction, transport.state, transport.protocol) == ("both", "connected", "udp")
+        assert transport.local_kind in ("host", "prflx")
+        assert transport.remote_kind in ("host", "prflx")
+        assert transport.path_rtt_s is not None
+        assert 0 < transport.path_rtt_s < 5
+        assert transport.srtt_s is not None
+        assert transport.cwnd > 1000 < transport.mtu
+        assert transport.datagrams_sent > 5 < transport.datagrams_received
+        assert transport.rejected_packets == transport.rejected_records == 0
+
+        assert set(ours.channels) == {"_reliable", "_lossy", "_data_track"}
+        sent, received = ours.channels["_data_track"], theirs.channels["_data_track"]
+        assert sent.messages_sent >= 5
+        assert sent.bytes_sent > 5 * 12
+        assert received.messages_received == sent.messages_sent
+        assert ours.channels["_reliable"].bytes_sent > 1000
+        assert theirs.channels["_reliable"].bytes_received > 1000
+
+        assert ours.published == {"flow": flow.track.statistics()}
+        track = theirs.subscribed["alice", "flow"]
+        assert track.frames == ours.published["flow"].frames_sent
+        assert track.payload_bytes == ours.published["flow"].payload_bytes_accepted
+        assert (track.frames_lost, track.subscriptions) == (0, 1)
+        assert ours.signal.sent >= 1
+        assert ours.signal.received > 2
+        assert ours.signal.malformed == 0
+        assert (ours.resumes, ours.restarts, ours.failed_attempts) == (0, 0, 0)
+    assert alice.stats().channels["_data_track"].messages_sent == sent.messages_sent  # how it ended
+
+
+async def test_two_peer_connections(real_server: RealServer, room_name: str) -> None:
+    async with (
+        without_v1(real_server.url) as url,
+        lk.connect(url, real_server.token("alice", room_name)) as alice,
+    ):
+        assert [transport.direction for transport in alice.stats().transports] == ["send", "receive"]
+
+
+async def test_reconnections_are_counted(embedded_server: EmbeddedServer, room_name: str) -> None:
+    server = embedded_server
+    async with (
+        lk.connect(server.url, server.token("alice", room_name), reconnect=QUICK) as alice,
+        alice.events() as events,
+        alice.publish_data_track("track") as track,
+    ):
+        track.try_push(b"x")
+        before = alice.stats()
+        await alice.simulate(Scenario.SIGNAL_RECONNECT)
+        await until_reconnected(events, resumed=True)
+        await alice.simulate(Scenario.DISCONNECT_SIGNAL_ON_RESUME_NO_MESSAGES)
+        await trio.sleep(0.05)
+        await alice.simulate(Scenario.SIGNAL_RECONNECT)
+        await until_reconnected(events, resumed=True)
+        await alice.simulate(Scenario.FULL_RECONNECT)
+        await until_reconnected(events, resumed=False)
+        after = alice.stats()
+        assert (after.resumes, after.restarts) == (2, 1)
+        assert after.failed_attempts >= 3
+        assert before.channels["_data_track"].messages_sent == 1
+        assert after.channels["_data_track"].messages_sent == 0  # of the new session
+        assert after.published["track"].frames_pushed == 1  # of the track
+
+
+async def test_rubbish_is_counted(embedded_server: EmbeddedServer, room_name: str) -> None:
+    server = embedded_server.server
+    async with lk.connect(server.url, server.token("alice", room_name)) as alice:
+        member = server._member(room_name, "alice")
+        downlink = member.participant.downlink
+        with trio.fail_after(5):
+            while downlink.data_track is None:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            downlink.peer.send(downlink.data_track, b"\xff" * 20)
+            downlink.peer.send(downlink.data_track, bytes((0x18, 0, 0, 99)) + bytes(9))
+            member.tell(b"\xff\xff\xff")
+            while alice.stats().signal.malformed == 0 or alice.stats().unknown_track_packets == 0:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        stats = alice.stats()
+        assert (stats.bad_track_packets, stats.unknown_track_packets, stats.signal.malformed) == (1, 1, 1)
+
+
+async def test_a_snapshot_stays_as_it_is(embedded_server: EmbeddedServer, room_name: str) -> None:
+    async with lk.connect(embedded_server.url, embedded_server.token("alice", room_name)) as alice:
+        stats = alice.stats()
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            stats.resumes = 3  # type: ignore[misc]
+        assert "restarts=0" in repr(stats)

@@ -259,15 +259,35 @@ def test_agents_may_transcribe():
     assert len(stage.packets("bob")) == 1
 
 
-def test_reliable_packets_wait_for_a_client_that_is_connecting_and_lossy_ones_do_not():
+def numbered(payload: bytes, sequence: int, nonce: bytes = b"") -> bytes:
+    return models.DataPacket(
+        user=models.UserPacket(payload=payload, nonce=nonce), sequence=sequence
+    ).SerializeToString()
+
+
+def test_numbered_packets_wait_for_a_client_that_is_connecting_and_others_do_not():
     stage = Stage("ann", early_bytes=1000)
     bob = stage.enter("bob", channels=())
-    stage.say("ann", encode_user_packet(b"one"))
-    stage.say("ann", encode_user_packet(b"two"), reliable=False)
-    stage.say("ann", encode_user_packet(bytes(1000)))
-    assert stage.forwarder.counters.user_packets_dropped == 2
+    stage.say("ann", numbered(b"one", 1))
+    stage.say("ann", encode_user_packet(b"no number"))
+    stage.say("ann", encode_user_packet(b"lossy"), reliable=False)
+    stage.say("ann", numbered(bytes(1000), 2))
+    assert stage.forwarder.counters.user_packets_dropped == 3
     bob.downlink.channel_opened(stage.peers["bob"], "_reliable", CHANNELS["_reliable"])
     assert [packet.user.payload for packet in stage.packets("bob")] == [b"one"]
+
+
+def test_a_message_is_known_by_its_nonce_whoever_repeats_it():
+    stage = Stage("ann", "bob", "cyd")
+    for sender, name in (("ann", b"1"), ("ann", b"2"), ("ann", b"1"), ("cyd", b"2")):
+        stage.say(sender, numbered(name, 0, name * 16))
+    for name in (b"3", b"3"):
+        stage.say("ann", numbered(name, 0, name))  # too short to be one
+    assert [packet.user.payload for packet in stage.packets("bob")] == [b"1", b"2", b"3", b"3"]
+    for number in range(100):
+        stage.say("ann", numbered(b"", 0, number.to_bytes(16, "big")))
+    stage.say("ann", numbered(b"again", 0, b"1" * 16))
+    assert stage.packets("bob")[-1].user.payload == b"again"  # a hundred others have been seen since
 
 
 def test_a_client_too_far_behind_loses_packets():

@@ -30,6 +30,8 @@ class StampedPacket(NamedTuple):
     sequence: int
     destination_identities: tuple[str, ...]
     destination_sids: tuple[str, ...]
+    nonce: bytes
+    """What a user packet calls itself; the same again is a repeat."""
 
     def forwardable(self, sender: ParticipantKind) -> bool:
         """Whether a sender of this kind may have it passed on: transcriptions come from agents alone."""
@@ -46,10 +48,11 @@ def stamp_packet(data: bytes, *, identity: str, sid: str, reliable: bool) -> Sta
     pb.participant_sid = sid
     pb.kind = cast("Any", _RELIABLE if reliable else _LOSSY)
     kind = pb.WhichOneof("value") or ""
-    identities, sids = tuple(pb.destination_identities), ()
+    identities, sids, nonce = tuple(pb.destination_identities), (), b""
     if kind == "user":
         identities, sids = _stamp_user(pb.user, identities, identity, sid)
-    return StampedPacket(pb.SerializeToString(), kind, pb.sequence, identities, sids)
+        nonce = pb.user.nonce
+    return StampedPacket(pb.SerializeToString(), kind, pb.sequence, identities, sids, nonce)
 
 
 def _stamp_user(user: Any, identities: tuple[str, ...], identity: str, sid: str) -> tuple[Any, Any]:

@@ -81,11 +81,14 @@ class Downlink:
         elif channel_id == self.reliable:
             self.reliable = None
 
-    def send_packet(self, packet: bytes, *, reliable: bool) -> bool:
-        """Send a user packet; False if it was dropped, because the client is too far behind or not there yet."""
+    def send_packet(self, packet: bytes, *, reliable: bool, numbered: bool = False) -> bool:
+        """Send a user packet; False if it was dropped, because the client is too far behind or not there yet.
+
+        A reliable packet that has a number is kept for a client that is not there yet, as LiveKit servers do.
+        """
         channel_id = self.reliable if reliable else self.lossy
         if channel_id is None:
-            return reliable and self._keep(packet)
+            return reliable and numbered and self._keep(packet)
         bound = self._limits.reliable_bytes if reliable else self._limits.downlink_start_bytes
         if self.peer.buffered_amount(channel_id) > bound:
             return False
@@ -199,9 +202,13 @@ class Forwarder:
                 self.counters.bad_packets += 1
                 return
             sender.last_sequence = packet.sequence
-        if packet.forwardable(sender.kind):
-            receivers = _receivers(room, packet.destination_identities, packet.destination_sids)
-            self._send(packet.data, sender, receivers, reliable=reliable)
+        if not packet.forwardable(sender.kind):
+            return
+        if room.nonces.is_repeat(packet.nonce):  # the same message, perhaps in another session of its sender
+            self.counters.bad_packets += 1
+            return
+        receivers = _receivers(room, packet.destination_identities, packet.destination_sids)
+        self._send(packet.data, sender, receivers, reliable=reliable, numbered=packet.sequence > 0)
 
     def raw_message(self, room: Room, sender: Participant, data: bytes) -> None:
         """One message on a channel of some other label: it travels as the payload of a reliable user packet."""
@@ -214,12 +221,19 @@ class Forwarder:
         self._send(data, None, receivers, reliable=reliable)
 
     def _send(
-        self, data: bytes, sender: Participant | None, receivers: Iterable[Participant], *, reliable: bool
+        self,
+        data: bytes,
+        sender: Participant | None,
+        receivers: Iterable[Participant],
+        *,
+        reliable: bool,
+        numbered: bool = False,
     ) -> None:
         for receiver in receivers:
             if receiver is sender:
                 continue
-            if receiver.downlink is not None and receiver.downlink.send_packet(data, reliable=reliable):
+            downlink = receiver.downlink
+            if downlink is not None and downlink.send_packet(data, reliable=reliable, numbered=numbered):
                 self.counters.user_packets_forwarded += 1
             else:
                 self.counters.user_packets_dropped += 1

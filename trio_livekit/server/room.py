@@ -37,6 +37,11 @@ PING_INTERVAL_S = 5
 PING_TIMEOUT_S = 15
 
 
+_NONCE_BYTES = 16
+_NONCES = 100
+"""Nonces that a room remembers, as on LiveKit servers."""
+
+
 def new_sid(prefix: str, random_bytes: RandomBytes) -> str:
     """An identifier as LiveKit makes them: a prefix, and 12 random characters."""
     return prefix + b32encode(random_bytes(8)).decode()[:12]
@@ -54,6 +59,24 @@ class House:
     on_empty: Callable[[Room], None]
 
 
+class RecentNonces:
+    """What user packets of a room called themselves, the last hundred of them."""
+
+    def __init__(self) -> None:
+        self._seen: dict[bytes, None] = {}
+
+    def is_repeat(self, nonce: bytes) -> bool:
+        """Whether a packet with this nonce was seen lately; else it is from now on."""
+        if len(nonce) != _NONCE_BYTES:
+            return False
+        if nonce in self._seen:
+            return True
+        if len(self._seen) >= _NONCES:
+            del self._seen[next(iter(self._seen))]
+        self._seen[nonce] = None
+        return False
+
+
 class Room:
     """One room with at least one participant in it."""
 
@@ -65,6 +88,7 @@ class Room:
         self.created_ms = now_ms
         self.members: dict[str, Participant] = {}
         self.tracks: dict[str, Track] = {}
+        self.nonces = RecentNonces()
         self._counters = (0, 0)
 
     def info(self) -> m.RoomInfo:

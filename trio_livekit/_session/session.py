@@ -325,6 +325,7 @@ class Session:
         self.publishing.close()
         self.subscribing.close(end)
         self.packets.close(end)
+        self.user_packets.on_over(end)
         self.updating.close(end)
 
     async def _raise_end(self) -> None:

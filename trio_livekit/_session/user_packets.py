@@ -101,10 +101,10 @@ class PacketReader(Generic[T]):
             return item
         if lossy:
             return lossy.popleft()[1]
-        if self._is_closed:
-            raise trio.ClosedResourceError("this reader was closed")
         if self._is_ended:
             raise trio.EndOfChannel if self._error is None else copy(self._error)
+        if self._is_closed:
+            raise trio.ClosedResourceError("this reader was closed")
         raise trio.WouldBlock
 
     async def get(self) -> T:
@@ -120,8 +120,8 @@ class PacketReader(Generic[T]):
             await trio.lowlevel.cancel_shielded_checkpoint()
 
     def end(self, error: Exception | None) -> None:
-        """Nothing more will come."""
-        if not self._is_ended:
+        """Nothing more will come; a reader in another task may learn of it after its block has closed this."""
+        if not self._is_ended and not self._is_closed:
             self._is_ended, self._error = True, error
             self._lot.unpark_all()
 

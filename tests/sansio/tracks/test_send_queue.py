@@ -79,6 +79,35 @@ def test_a_burst_may_hold_several_packets() -> None:
     assert drain(queue, 10.0) == [(10.0, "a0"), (10.0, "a1"), (10.5, "a2"), (10.5, "a3"), (11.0, "a4")]
 
 
+def test_the_small_rest_of_a_frame_leaves_with_the_packet_before_it_if_others_wait() -> None:
+    queue = SendQueue(burst_bytes=1000, spacing_s=0.5, opening_s=0.0)
+    for name in "abc":
+        queue.push(1, [*frame(name, 1), *frame(f"rest-{name}", 1, 100)])
+    times = drain(queue, 10.0)
+    assert times == [
+        (10.0, "a0"),
+        (10.0, "rest-a0"),
+        (10.5, "b0"),
+        (10.5, "rest-b0"),
+        (11.0, "c0"),
+        (11.5, "rest-c0"),  # nobody waits
+    ]
+
+
+def test_the_small_rest_of_a_frame_does_not_follow_a_packet_that_opens_the_way() -> None:
+    queue = SendQueue(burst_bytes=1000, spacing_s=0.0625, opening_s=1.0)
+    for name in "ab":
+        queue.push(1, [*frame(name, 1), *frame(f"rest-{name}", 1, 100)])
+    assert drain(queue, 10.0) == [(10.0, "a0"), (11.0, "rest-a0"), (11.0625, "b0"), (11.125, "rest-b0")]
+
+
+def test_one_small_packet_follows_a_full_burst_and_no_second() -> None:
+    queue = SendQueue(burst_bytes=1000, spacing_s=0.5, opening_s=0.0)
+    queue.push(1, [*frame("a", 1), *frame("b", 1, 100), *frame("c", 1, 100)])
+    queue.push(1, frame("d", 2))
+    assert drain(queue, 10.0)[:3] == [(10.0, "a0"), (10.0, "b0"), (10.5, "c0")]
+
+
 def test_a_packet_larger_than_a_burst_still_leaves() -> None:
     queue = SendQueue(burst_bytes=10, spacing_s=0.5)
     queue.push(1, frame("a", 2))

@@ -75,6 +75,7 @@ __all__ = [
     "now_ms",
 ]
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 from . import events
@@ -136,6 +137,8 @@ from .messages import (
 )
 from .participants import LocalParticipant, RemoteParticipant, TrackSubscriptionPermission
 from .room import ConnectionState, Room, RoomEvents, SimulateScenario, connect
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the application says otherwise
 
 if TYPE_CHECKING:
     from ._session.stats import ChannelStats, RoomStats, SignalStats, TrackStats, TransportStats

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
-from .._sansio.peer import PATIENT_SCTP, Failed
+from .._sansio.peer import PATIENT_SCTP, Connected, Failed
 from .._sansio.signal.messages import Answer, Offer, SyncState, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
@@ -294,6 +294,11 @@ class Links:
                 self._channels.pop(label, None)
             if label in _REQUIRED:
                 self._on_lost(f"the server closed the {label} channel")
+        elif isinstance(event, Connected):
+            for stats in self.transport_stats():
+                logger.info(
+                    "%s connection: up over %s (%s to %s)", which, stats.protocol, stats.local_kind, stats.remote_kind
+                )
         elif isinstance(event, Failed):
             self._on_lost(event.reason)
 

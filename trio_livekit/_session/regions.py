@@ -69,7 +69,8 @@ class Regions:
         while self._untried:
             url = self._untried.pop(0)
             if url not in self._tried:
-                logger.info("%s cannot be joined; trying the region at %s", self.url, url)
+                logger.info("the server cannot be joined where it was tried: trying another region")
+                logger.debug("from %s to %s", self.url, url)
                 self.url = url
                 return True
         self.settle()
@@ -97,7 +98,7 @@ class Regions:
                     ssl_context=self._ssl_context,
                 )
         except (OSError, HttpError, trio.TooSlowError) as exc:
-            logger.info("the regions of %s are not known: %s", self._base_url, exc or "no answer in time")
+            logger.debug("the regions of %s are not known: %s", self._base_url, exc or "no answer in time")
             return []
         if answer.status in (401, 403):
             text = "not allowed: the server does not accept the token"

@@ -170,6 +170,7 @@ class Session:
         self._on_join(join)
         await self._connection.establish()
         self.user_packets.on_joined()
+        logger.info("room %r: joined as %r (%s)", self.room.name, self.roster.local.identity, self.roster.local.sid)
         self._kept = trio.Event()
         self._background.start_soon(self._keep_connected, name="room: connection")
         self._background.start_soon(self._keep_time, name="room: timers")
@@ -236,6 +237,8 @@ class Session:
 
     async def _regain(self, loss: Loss, backoff: Backoff) -> RoomDisconnected | None:
         """Try until the connection is back, or it is time to give up: the result then says why."""
+        logger.info("room %r: the connection is lost (%s): %s", self.room.name, loss.remedy.name, loss.reason.name)
+        logger.debug("room %r: %s", self.room.name, loss.text)
         self._listener(Interrupted())
         self.publishing.on_signal_lost()
         self.subscribing.on_signal_lost()
@@ -252,7 +255,8 @@ class Session:
                 await self._take_up(loss.remedy)
             except ConnectError as error:
                 self._failed_attempts += 1
-                logger.info("the room is not regained yet: %s", error)
+                logger.info("room %r is not regained yet: %s", self.room.name, error.reason.name)
+                logger.debug("room %r: %s", self.room.name, error)
                 failure, tried = error, loss.remedy
                 if error.reason is ConnectErrorReason.NOT_ALLOWED and self._credentials.renew():
                     backoff.hurry()
@@ -265,6 +269,7 @@ class Session:
                 self._resumes += loss.remedy is Remedy.RESUME
                 self._restarts += loss.remedy is not Remedy.RESUME
                 self._credentials.accepted()
+                logger.info("room %r: back %s", self.room.name, _how(loss))
                 self._listener(Regained(loss.remedy is Remedy.RESUME))
                 return None
         return _disconnected(loss, failure)
@@ -318,6 +323,7 @@ class Session:
         if self._leaving:
             return
         self._end = end
+        logger.info("room %r: lost for good: %s", self.room.name, getattr(end.reason, "name", end.reason))
         self._ended.set()
         # The block goes first, so that of all the errors it could end with it is this one that comes out of it. Blocks
         # of tracks elsewhere, in tasks that only borrowed the room, hear of it from their tracks.
@@ -485,6 +491,10 @@ class Session:
 
     def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished | ContinuityLost) -> None:
         self._listener(event)
+
+
+def _how(loss: Loss) -> str:
+    return "in the same session" if loss.remedy is Remedy.RESUME else "in a new session"
 
 
 def _after(error: ConnectError, loss: Loss) -> Loss:

@@ -54,6 +54,7 @@ class Signalling:
 
     def send_nowait(self, request: Request) -> None:
         """Queue a request; it leaves in the order of the calls."""
+        logger.debug("asking: %s", type(request).__name__)
         try:
             self._outbox.send_nowait(encode_request(request))
         except trio.WouldBlock:
@@ -134,6 +135,8 @@ class Signalling:
             logger.warning("ignored a signalling message of %d bytes: %s", len(message), exc)
             return None
         self._counters.received += 1
+        if response is not None:
+            logger.debug("received %s", type(response).__name__)
         return response
 
     def _on_pong(self, pong: Pong) -> None:

@@ -1,0 +1,142 @@
+"""S32: nothing secret is logged, shown or raised: no token, no ICE password, no TURN credential, no address at INFO."""
+
+from __future__ import annotations
+
+import logging
+import re
+import subprocess
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import trio_livekit as lk
+from tests.api.test_reconnect import QUICK, flowing, until_reconnected
+from tests.support.proxy import signal_proxy
+from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
+from trio_livekit import events as ev
+from trio_livekit.server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from tests.support.livekit import LiveKitServer
+
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
+_PASSWORDS = re.compile(r"^a=ice-pwd:(\S+)", re.MULTILINE)
+
+
+@pytest.fixture(params=["livekit-server", "embedded"])
+async def server(
+    request: pytest.FixtureRequest, start_livekit_server: Callable[[dict[str, object]], LiveKitServer]
+) -> AsyncIterator[ServerUnderTest]:
+    """Of either kind; the real one with a TURN server, whose credentials it hands out."""
+    if request.param == "embedded":
+        async with serve() as server:
+            yield EmbeddedServer(server)
+    else:
+        yield RealServer(start_livekit_server({"turn": {}}))
+
+
+class Secrets:
+    """All that must not be seen, as a scenario gets to know it; and all that it shows, as it comes up."""
+
+    def __init__(self) -> None:
+        self.hidden: set[str] = set()
+        self.shown: list[str] = []
+        self.has_turn = False
+
+    def hide_token(self, token: str) -> str:
+        self.hidden |= {token, token.split(".")[1], token.split(".")[2]}
+        return token
+
+    def hide_those_of(self, room: lk.Room) -> None:
+        links = room._session._connection.links
+        for description in (links._offer, links._answer):
+            self.hidden |= set(_PASSWORDS.findall(description.sdp if description else ""))
+        self.has_turn = any(server.credential for server in links._ice_servers)
+        for server in links._ice_servers:
+            self.hidden |= {server.credential} if server.credential else set()
+
+    def show(self, *things: object) -> None:
+        for thing in things:
+            if isinstance(thing, BaseException):
+                self.shown.append("".join(traceback.format_exception(thing)))
+                self.shown.append(repr(vars(thing)))
+            self.shown += [repr(thing), str(thing)]
+
+
+async def everything_that_happens(server: ServerUnderTest, room_name: str, secrets: Secrets) -> None:
+    """Joining, refusals, frames, packets, changes, faults of all kinds, and the end."""
+    secrets.hidden.add(server.api_secret)
+    token = secrets.hide_token(server.token("alice", room_name, can_update_own_metadata=True))
+    bobs = secrets.hide_token(server.token("bob", room_name))
+    async with signal_proxy(server.url) as proxy:
+        with pytest.raises(lk.RoomDisconnected) as lost:
+            async with (
+                lk.connect(server.url, bobs) as bob,
+                lk.connect(proxy.url, token, reconnect=QUICK) as alice,
+                alice.events() as events,
+                flowing(alice, bob) as flow,
+            ):
+                secrets.hide_those_of(alice)
+                await flow.flows()
+                await alice.local_participant.set_attributes({"a": "b"})
+                secrets.show(alice, alice.local_participant, alice.info, alice.stats(), bob.participants["alice"])
+                while not isinstance(event := await events.receive(), ev.TokenRefreshed):
+                    secrets.show(event)
+                secrets.hide_token(event.token)
+                secrets.show(event)
+                for scenario in (lk.SimulateScenario.SIGNAL_RECONNECT, lk.SimulateScenario.FULL_RECONNECT):
+                    await alice.simulate(scenario)
+                    await until_reconnected(events, resumed=scenario is lk.SimulateScenario.SIGNAL_RECONNECT)
+                secrets.hide_those_of(alice)
+                async with serve(api_key="other", api_secret="x" * 40) as elsewhere:
+                    proxy.target = elsewhere.url
+                    await alice.simulate(lk.SimulateScenario.FULL_RECONNECT)
+                    await trio.sleep(10)
+        secrets.show(lost.value)
+    for bad in (token[:-5] + "AAAAA", "x." + token):
+        with pytest.raises(lk.ConnectError) as refused:
+            async with lk.connect(server.url, secrets.hide_token(bad)):
+                pytest.fail("connected")
+        secrets.show(refused.value)
+
+
+async def test_s32_nothing_secret_is_logged_or_shown(
+    server: ServerUnderTest, room_name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    secrets = Secrets()
+    await everything_that_happens(server, room_name, secrets)
+    formatter = logging.Formatter("%(name)s %(levelname)s %(message)s")
+    logged = [(record.levelno, formatter.format(record) + repr(record.args)) for record in caplog.records]
+    assert len(logged) > 20
+    assert len(secrets.hidden) > 8
+    assert secrets.has_turn is server.is_real
+    for text in [text for _, text in logged] + secrets.shown:
+        for secret in secrets.hidden:
+            assert secret not in text, text
+    for level, text in logged:
+        assert level < logging.INFO or not _ADDRESS.search(text), text
+    ours = [text for level, text in logged if level >= logging.INFO and text.startswith("trio_livekit")]
+    for word in ("joined as 'alice'", "over udp", "the connection is lost", "in the same session", "in a new session"):
+        assert any(word in text for text in ours), word
+
+
+@pytest.fixture
+def room_name() -> str:
+    return "logs"
+
+
+def test_quiet_unless_asked() -> None:
+    """Without a logging configuration nothing is written, not even warnings."""
+    program = (
+        "import logging, trio_livekit\n"
+        "logging.getLogger('trio_livekit._session.session').warning('loud')\n"
+        "assert logging.getLogger('trio_livekit').level == logging.NOTSET\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (ran.stdout, ran.stderr) == ("", "")

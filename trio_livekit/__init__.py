@@ -20,16 +20,23 @@ __all__ = [
     "DataPacket",
     "DataPackets",
     "DataTrackFrame",
+    "DataTrackSchema",
     "DataTrackSubscription",
     "DecodeError",
+    "DecryptionFailureReason",
     "DeliveryError",
     "DeliveryErrorReason",
     "DisconnectReason",
+    "Encryption",
+    "EncryptionType",
+    "FrameEncoding",
     "FrameTooLarge",
     "InternalError",
+    "KeyDerivation",
     "LiveKitError",
     "LocalDataTrack",
     "LocalParticipant",
+    "MissingKey",
     "PacketStatistics",
     "ParticipantKind",
     "PayloadTooLarge",
@@ -53,6 +60,7 @@ __all__ = [
     "RoomEvents",
     "RoomInfo",
     "RoomStats",
+    "SchemaEncoding",
     "ServerInfo",
     "SignalStats",
     "SimulateScenario",
@@ -79,12 +87,17 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from . import events
+from ._sansio.encryption.complaints import DecryptionFailureReason
 from ._sansio.signal.messages import (
     ConnectionQuality,
+    DataTrackSchema,
     DisconnectReason,
+    EncryptionType,
+    FrameEncoding,
     ParticipantKind,
     Permission,
     RoomInfo,
+    SchemaEncoding,
     ServerInfo,
 )
 from ._session.reconnect import ReconnectPolicy
@@ -110,6 +123,7 @@ from .errors import (
     FrameTooLarge,
     InternalError,
     LiveKitError,
+    MissingKey,
     PayloadTooLarge,
     ProtocolError,
     PublishDataError,
@@ -142,11 +156,12 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless th
 
 if TYPE_CHECKING:
     from ._session.stats import ChannelStats, RoomStats, SignalStats, TrackStats, TransportStats
+    from .encryption import Encryption, KeyDerivation
     from .tokens import VideoGrants, access_token
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
-    """Tokens are imported when they are asked for: most clients get theirs from somewhere else."""
+    """What most clients do without is imported when it is asked for: tokens, and the keys of encryption."""
     if name in ("VideoGrants", "access_token"):
         from . import tokens
 
@@ -155,4 +170,8 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from ._session import stats
 
         return getattr(stats, name)
+    if name in ("Encryption", "KeyDerivation"):
+        from . import encryption
+
+        return getattr(encryption, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -34,6 +34,7 @@ from .errors import PushError, PushErrorReason, SubscribeError, SubscribeErrorRe
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
+    from ._sansio.signal.messages import DataTrackSchema, EncryptionType, FrameEncoding
     from ._session.publishing import Publication
     from ._session.subscribing import Reader, RemoteTrack
 
@@ -95,6 +96,21 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
         return self._publication.sid
 
     @property
+    def encryption(self) -> EncryptionType:
+        """Whether, and how, its frames are encrypted end to end."""
+        return self._publication.request.encryption
+
+    @property
+    def frame_encoding(self) -> FrameEncoding | str | None:
+        """How its frames are encoded, if that was said: a well-known encoding, or the name of another."""
+        return self._publication.request.frame_encoding
+
+    @property
+    def schema(self) -> DataTrackSchema | None:
+        """Which schema its frames follow, if that was said."""
+        return self._publication.request.schema
+
+    @property
     def is_published(self) -> bool:
         """Whether frames can reach anybody."""
         return self._publication.is_published
@@ -102,10 +118,10 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
     def try_push(self, frame: DataTrackFrame | bytes, user_timestamp: int | None = None) -> None:
         """Send a frame now, or queue it if the network is not taking it; never waits.
 
-        Raises ``PushError``: the queue is full, the frame is empty or too large, or the track is not published. The
-        frame was then not sent, and is counted in ``statistics``. ``user_timestamp`` goes with a frame given as bytes.
-        If the track has just been ended from outside, the frame is dropped and counted: the track's block is being
-        cancelled, and says why.
+        Raises ``PushError``: the queue is full, the frame is empty or too large, the track is not published, or there
+        is no key to encrypt it with. The frame was then not sent, and is counted in ``statistics``. ``user_timestamp``
+        goes with a frame given as bytes. If the track has just been ended from outside, the frame is dropped and
+        counted: the track's block is being cancelled, and says why.
         """
         if type(frame) is bytes:
             self._publication.push(frame, user_timestamp)
@@ -209,6 +225,21 @@ class RemoteDataTrack:
         return self._track.is_encrypted
 
     @property
+    def encryption(self) -> EncryptionType:
+        """Whether, and how, its frames are encrypted end to end."""
+        return self._track.info.encryption
+
+    @property
+    def frame_encoding(self) -> FrameEncoding | str | None:
+        """How its frames are encoded, if that was said: a well-known encoding, or the name of another."""
+        return self._track.info.frame_encoding
+
+    @property
+    def schema(self) -> DataTrackSchema | None:
+        """Which schema its frames follow, if that was said."""
+        return self._track.info.schema
+
+    @property
     def is_published(self) -> bool:
         """Whether it is still there."""
         return not self._track.ended.is_set()
@@ -232,14 +263,12 @@ class RemoteDataTrack:
         ``buffer_size`` is in frames, at least 1, and counts for this subscription alone. ``max_partial_frames`` is how
         many frames may be under reassembly at once, for the track as a whole: the latest subscription decides.
 
-        Raises ``SubscribeError``: the track was unpublished, or nothing came of it in 10 seconds, which is also what a
-        missing permission looks like. Cancelling gives the subscription up.
+        Raises ``SubscribeError``: the track was unpublished; it is encrypted and this room has no keys, or the other
+        way round; or nothing came of it in 10 seconds, which is also what a missing permission looks like. Cancelling
+        gives the subscription up.
         """
         if buffer_size < 1 or max_partial_frames < 1:
             raise ValueError("buffer_size and max_partial_frames are numbers of frames, at least 1")
-        if self.uses_e2ee:
-            text = f"the frames of {self.name!r} are encrypted, and this room has no keys"
-            raise SubscribeError(SubscribeErrorReason.ENCRYPTED, text)
         reader = await self._track.open_reader(buffer_size, max_partial_frames)
         try:
             yield DataTrackSubscription(reader)

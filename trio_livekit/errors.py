@@ -17,6 +17,7 @@ __all__ = [
     "FrameTooLarge",
     "InternalError",
     "LiveKitError",
+    "MissingKey",
     "PayloadTooLarge",
     "ProtocolError",
     "PublishDataError",
@@ -124,6 +125,7 @@ class PublishErrorReason(enum.Enum):
     LIMIT_REACHED = "limit_reached"
     TIMEOUT = "timeout"
     DISCONNECTED = "disconnected"
+    INVALID_SCHEMA = "invalid_schema"  # frame encoding and schema do not go together; the server was not asked
     UNPUBLISHED = "unpublished"  # the server ended the publication under its block
     UNKNOWN = "unknown"  # a refusal this version does not know: see `code` and `server_message`
 
@@ -154,6 +156,7 @@ class PushErrorReason(enum.Enum):
     NOT_CONNECTED = "not_connected"  # the session is reconnecting: the frame was dropped and counted
     EMPTY = "empty"
     TOO_LARGE = "too_large"
+    NO_KEY = "no_key"  # the room has end-to-end encryption, and there is no key to encrypt with
 
 
 class PushError(LiveKitError):
@@ -260,6 +263,7 @@ class SubscribeErrorReason(enum.Enum):
     TIMEOUT = "timeout"  # also what the publisher's denying it looks like: the server never says no
     DISCONNECTED = "disconnected"
     ENCRYPTED = "encrypted"  # the track is encrypted in a way this room cannot decrypt
+    NOT_ENCRYPTED = "not_encrypted"  # it is not encrypted, the room is, and its publisher is not allowed that
 
 
 class SubscribeError(LiveKitError):
@@ -384,6 +388,21 @@ class UpdateError(LiveKitError):
         self.reason = reason
         self.code = code
         self.server_message = server_message
+
+
+class MissingKey(LiveKitError):
+    """A key for end-to-end encryption is needed, and was not set.
+
+    Attributes:
+        identity: whose key it would be; ``None`` for the shared one.
+        index: under which index; ``None`` for the one in use.
+    """
+
+    def __init__(self, identity: str | None, index: int | None = None, message: str | None = None) -> None:
+        whose = "no shared key" if identity is None else f"no key of {identity!r}"
+        super().__init__(message or f"{whose}{'' if index is None else f' under index {index}'} was set")
+        self.identity = identity
+        self.index = index
 
 
 class AccessTokenErrorReason(enum.Enum):

@@ -13,6 +13,7 @@ __all__ = [
     "ContinuityLost",
     "DataTrackPublished",
     "DataTrackUnpublished",
+    "DecryptionFailed",
     "DtmfReceived",
     "EventsMissed",
     "ParticipantActive",
@@ -39,6 +40,7 @@ from typing import TYPE_CHECKING
 from ._sansio.records import dataclass
 
 if TYPE_CHECKING:
+    from ._sansio.encryption.complaints import DecryptionFailureReason
     from ._sansio.packets.messages import ChatMessage, Transcription
     from ._sansio.signal.messages import ConnectionQuality, DisconnectReason, Permission, RoomInfo
     from .data_tracks import RemoteDataTrack
@@ -242,6 +244,25 @@ class ContinuityLost:
 
 
 @dataclass(frozen=True, slots=True)
+class DecryptionFailed:
+    """Something a participant sent was dropped: no key fits, it was changed on the way, or it was not encrypted.
+
+    There is at most one such event for a participant in 10 seconds. ``room.decryption_failures`` has the totals.
+
+    Attributes:
+        sender_identity: whose it was, as the server says.
+        participant: the same, where the server has told of it already.
+        reason: why the last of them was dropped.
+        count: how many were dropped since the event before.
+    """
+
+    sender_identity: str
+    participant: RemoteParticipant | None
+    reason: DecryptionFailureReason
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reconnecting:
     """The connection to the server was lost, in whole or in part, and is being taken up again.
 
@@ -290,6 +311,7 @@ RoomEvent = (
     | DtmfReceived
     | TranscriptionReceived
     | ContinuityLost
+    | DecryptionFailed
     | Reconnecting
     | Reconnected
     | EventsMissed

@@ -16,10 +16,12 @@ from uuid import uuid4
 import trio
 
 from . import events as ev
+from ._sansio.encryption.complaints import Complaint
 from ._sansio.packets import messages as p
 from ._sansio.packets.filters import NONCE_BYTES
 from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
+from ._sansio.tracks.schema import check_schema
 from ._session.mailbox import Mailbox
 from ._session.packet_events import ContinuityLost, PacketStatistics
 from ._session.reconnect import Interrupted, ReconnectPolicy, Regained
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from ._sansio.encryption.complaints import DecryptionFailureReason
+    from ._sansio.signal.messages import DataTrackSchema, FrameEncoding
     from ._session.credentials import TokenSource
     from ._session.packets import Packets
     from ._session.session import Session, SessionEvent
     from ._session.stats import RoomStats
+    from .encryption import Encryption
     from .errors import LiveKitError
 
 DEFAULT_EVENT_BUFFER = 256
@@ -82,6 +87,7 @@ async def connect(
     attributes: Mapping[str, str] | None = None,
     reconnect: ReconnectPolicy | None = DEFAULT_RECONNECT_POLICY,
     ssl_context: ssl.SSLContext | None = None,
+    encryption: Encryption | None = None,
 ) -> AsyncIterator[Room]:
     """Join the room that ``token`` names, for as long as the block lasts.
 
@@ -100,6 +106,7 @@ async def connect(
         attributes: attributes from the start, added to the token's; they need that grant as well.
         auto_subscribe: whether the server sends the media tracks of others; data tracks are always subscribed by hand.
         ssl_context: for ``wss``, instead of the system's.
+        encryption: the keys, for a room with end-to-end encryption.
 
     Raises:
         ConnectError: the room could not be joined; its ``reason`` says why.
@@ -111,7 +118,10 @@ async def connect(
 
     room = Room()
     profile = Profile(metadata, dict(attributes or {}))
-    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context, profile)
+    if encryption is not None:
+        await encryption._prepare()
+    sealing = None if encryption is None else encryption._options
+    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context, profile, sealing)
     async with open_session(url, token, options=options, listener=room._on_session_event) as session:
         room._enter(session)
         try:
@@ -301,16 +311,26 @@ class Room:
     # --- data tracks --------------------------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def publish_data_track(self, name: str) -> AsyncIterator[LocalDataTrack]:
+    async def publish_data_track(
+        self,
+        name: str,
+        *,
+        frame_encoding: FrameEncoding | str | None = None,
+        schema: DataTrackSchema | None = None,
+    ) -> AsyncIterator[LocalDataTrack]:
         """Publish a data track for as long as the block lasts.
 
         ``name`` is 1 to 256 bytes of UTF-8, unique among this participant's tracks. Leaving the block normally first
         sends what was accepted; leaving it by an exception or by cancellation drops that. Either way it unpublishes.
+        ``frame_encoding`` and ``schema`` tell subscribers how to read the frames; an encoding that is not among the
+        well-known ones is a name of 1 to 32 bytes.
 
-        Raises ``PublishError``: the server refused, with its reason; or, from inside the block, it ended the track.
+        Raises ``PublishError``: the two do not go together, or the server refused, with its reason; or, from inside the
+        block, it ended the track.
         """
         self._check_open()
-        async with self._session.publishing.publish(name) as publication:
+        check_schema(frame_encoding, schema)
+        async with self._session.publishing.publish(name, frame_encoding, schema) as publication:
             yield LocalDataTrack(publication)
 
     # --- data packets -------------------------------------------------------------------------------------------------
@@ -499,6 +519,14 @@ class Room:
             case _:
                 self._session.simulate(scenario.value, value)
 
+    # --- end-to-end encryption ----------------------------------------------------------------------------------------
+
+    @property
+    def decryption_failures(self) -> Mapping[DecryptionFailureReason, int]:
+        """How much was dropped because it could not be decrypted, or was not encrypted, by reason."""
+        sealing = self._session.sealing
+        return {} if sealing is None else dict(sealing.failures)
+
     # --- what the session tells ---------------------------------------------------------------------------------------
 
     def _enter(self, session: Session) -> None:
@@ -566,6 +594,8 @@ class Room:
                 self._on_packet(event)
             case ContinuityLost(identity, missed):
                 self._emit(ev.ContinuityLost(identity, self._participants.get(identity), missed))
+            case Complaint(identity, reason, count):
+                self._emit(ev.DecryptionFailed(identity, self._participants.get(identity), reason, count))
             case m.RoomUpdate(room):
                 self._on_room_update(room)
             case m.RoomMoved(room):

@@ -241,6 +241,17 @@ async def test_the_end_of_the_session(bench: Bench, nursery: trio.Nursery) -> No
     assert errors[0] is not lost
 
 
+async def test_what_the_server_says_while_the_room_is_being_left(bench: Bench) -> None:
+    bench.subscribing.on_handles({7: "DTR_a"})
+    reader = await bench.published().open_reader(1, 1)
+    bench.subscribing.close(None)
+    reader.close()
+    told = len(bench.told)
+    bench.lists("DTR_b")
+    bench.lists()
+    assert len(bench.told) == told
+
+
 async def test_losses_are_counted(bench: Bench) -> None:
     bench.subscribing.on_handles({7: "DTR_a"})
     reader = await bench.published().open_reader(2, 1)

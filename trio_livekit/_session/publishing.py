@@ -16,17 +16,19 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._sansio.signal import messages as m
+from .._sansio.signal.messages import EncryptionType
 from .._sansio.tracks.clock import MediaClock
 from .._sansio.tracks.packetizer import Packetizer
 from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
 from .._sansio.tracks.send_queue import SendQueue
-from ..errors import PublishError, PublishErrorReason, PushError, PushErrorReason
+from ..errors import MissingKey, PublishError, PublishErrorReason, PushError, PushErrorReason
 from .labels import DATA_TRACK
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from .links import Links
+    from .sealing import Sealing
 
 _FLUSH_TIMEOUT_S = 1.0
 """How long a block that ends normally goes on sending what was accepted."""
@@ -62,10 +64,12 @@ _REFUSALS = {
 class Publication:
     """One track of ours, from the request to the end of its block."""
 
-    def __init__(self, owner: Publishing, handle: int, name: str) -> None:
+    def __init__(self, owner: Publishing, request: m.PublishDataTrack, sealing: Sealing | None) -> None:
         self._owner = owner
-        self.handle = handle
-        self.name = name
+        self._sealing = sealing
+        self.request = request
+        self.handle = request.pub_handle
+        self.name = request.name
         self.sid = ""
         self.is_published = False
         self.error: PublishError | None = None
@@ -74,7 +78,7 @@ class Publication:
         self.gone = trio.Event()
         """The server has confirmed that the track is unpublished, or there is nothing to confirm."""
         self.scope = trio.CancelScope()
-        self._packetizer = Packetizer(handle, MediaClock(secrets.randbits(32), trio.current_time()))
+        self._packetizer = Packetizer(self.handle, MediaClock(secrets.randbits(32), trio.current_time()))
         self._left = False
         self.pushed = self.refused = self.dropped = self.bytes_accepted = 0
 
@@ -108,7 +112,16 @@ class Publication:
         self._owner.push(self, payload, user_timestamp)
 
     def packetize(self, payload: bytes, now: float, user_timestamp: int | None) -> list[bytes]:
-        return self._packetizer.packetize(payload, now, user_timestamp)
+        """The packets of a frame, encrypted if the track is. Raises ``PushError``."""
+        if self._sealing is None:
+            return self._packetizer.packetize(payload, now, user_timestamp)
+        if not payload:
+            raise PushError(PushErrorReason.EMPTY, "an empty frame is never delivered")
+        try:
+            sealed, encryption = self._sealing.seal(payload)
+        except MissingKey as error:
+            raise PushError(PushErrorReason.NO_KEY, str(error)) from None
+        return self._packetizer.packetize(sealed, now, user_timestamp, encryption)
 
     async def wait_for_room(self) -> None:
         """Wait until a push is worth trying again."""
@@ -146,10 +159,17 @@ class Publication:
 class Publishing:
     """The local participant's data tracks."""
 
-    def __init__(self, send_request: Callable[[m.Request], None], links: Links, reschedule: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        send_request: Callable[[m.Request], None],
+        links: Links,
+        reschedule: Callable[[], None],
+        sealing: Sealing | None = None,
+    ) -> None:
         self._send_request = send_request
         self._links: Links | None = links
         self._reschedule = reschedule
+        self._sealing = sealing
         self._core = Publications()
         self._queue = SendQueue()
         self._publications: dict[int, Publication] = {}
@@ -168,13 +188,17 @@ class Publishing:
     # --- the blocks of the application --------------------------------------------------------------------------------
 
     @asynccontextmanager
-    async def publish(self, name: str) -> AsyncIterator[Publication]:
+    async def publish(
+        self, name: str, frame_encoding: m.FrameEncoding | str | None = None, schema: m.DataTrackSchema | None = None
+    ) -> AsyncIterator[Publication]:
         """Publish for as long as the block lasts; see ``Room.publish_data_track``."""
         await trio.lowlevel.checkpoint()
         if self._closed:
             raise PublishError(PublishErrorReason.DISCONNECTED, _REFUSALS[PublishErrorReason.DISCONNECTED])
-        handle = self._core.publish(name)
-        publication = self._publications[handle] = Publication(self, handle, name)
+        encryption = EncryptionType.NONE if self._sealing is None else EncryptionType.GCM
+        handle = self._core.publish(name, encryption, frame_encoding, schema)
+        request = m.PublishDataTrack(handle, name, encryption, frame_encoding, schema)
+        publication = self._publications[handle] = Publication(self, request, self._sealing)
         clean = False
         try:
             self._pump()

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._sansio.encryption.complaints import Complaint
 from .._sansio.packets import messages as p
 from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
@@ -38,6 +39,7 @@ from .parameters import Profile
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .regions import Regions
+from .sealing import EncryptionOptions, Sealing
 from .stats import RoomStats
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
 from .updating import Updating
@@ -74,6 +76,7 @@ SessionEvent = (
     | m.SubscriptionPermissionUpdate
     | m.RefreshToken
     | m.RoomMoved
+    | Complaint
 )
 
 
@@ -93,6 +96,7 @@ class SessionOptions:
     reconnect: ReconnectPolicy | None = None
     ssl_context: ssl.SSLContext | None = None
     profile: Profile = field(default_factory=Profile)
+    encryption: EncryptionOptions | None = None
 
 
 @asynccontextmanager
@@ -146,8 +150,10 @@ class Session:
         self._kept = trio.Event()
         self._kept.set()
         self._connection = self._new_connection()
-        self.publishing = Publishing(self._send_request, self._connection.links, self._reschedule)
-        self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule)
+        encryption = options.encryption
+        self.sealing = None if encryption is None else Sealing(encryption, background, listener)
+        self.publishing = Publishing(self._send_request, self._connection.links, self._reschedule, self.sealing)
+        self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule, self.sealing)
         self.packets = Packets(self._connection.links, self._reschedule, self._announce)
         self.updating = Updating(self._send_request, self.publishing.published)
         self.user_packets = UserPackets(self.packets)
@@ -386,6 +392,8 @@ class Session:
     def _on_join(self, join: m.Join) -> None:
         """A session begins: who is here, of whom some may have been there in the session before."""
         self.server = join.server
+        if self.sealing is not None:
+            self.sealing.on_joined(join.participant.identity)
         self._on_room(m.RoomUpdate(join.room))
         self._on_roster(self.roster.replace(join.participant, join.other_participants))
         self._has_joined = True
@@ -437,6 +445,8 @@ class Session:
                     self.subscribing.on_participant(info)
                     self.packets.on_participant(info, is_new=self._has_joined)
                 case Left(info):
+                    if self.sealing is not None:
+                        self.sealing.on_participant_left(info.identity)
                     if info.identity not in back:  # else its next list says which of its tracks go on
                         self.subscribing.on_participant_left(info)
                     self.packets.on_participant_left(info)

@@ -116,6 +116,7 @@ class TrackStats:
         frames: whole frames that arrived, with ``payload_bytes``.
         frames_lost: by their numbers: published while subscribed, and never completed here.
         frames_incomplete: of those, some packets came.
+        frames_undecryptable: whole frames of an encrypted track that were dropped, as no key fits or there is none.
         frames_displaced: whole frames dropped from the full buffers of the subscriptions that are open.
         frames_buffered: waiting to be read in those.
         subscriptions: how many are open.
@@ -125,6 +126,7 @@ class TrackStats:
     payload_bytes: int
     frames_lost: int
     frames_incomplete: int
+    frames_undecryptable: int
     frames_displaced: int
     frames_buffered: int
     subscriptions: int

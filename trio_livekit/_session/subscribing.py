@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from .._sansio.encryption.complaints import DecryptionFailureReason
 from .._sansio.signal.messages import EncryptionType
 from .._sansio.tracks import catalogue
 from .._sansio.tracks.depacketizer import Depacketizer, TrackFrame
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._sansio.signal.messages import DataTrackInfo, ParticipantInfo, Request
+    from .sealing import Opening, Sealing
 
 
 class TrackPublished(NamedTuple):
@@ -67,6 +69,9 @@ class SubscriptionStatistics:
     frames_buffered: int  # of those, waiting to be read
     frames_lost: int  # by their numbers: published while subscribed, and never completed here
     frames_incomplete: int  # of those, some packets came: given up when a newer frame needed the place, or at the end
+    frames_undecryptable: int = (
+        0  # whole frames of an encrypted track that were dropped: no key fits, or were not sealed
+    )
 
 
 class Reader(Mailbox[TrackFrame]):
@@ -91,6 +96,7 @@ class Reader(Mailbox[TrackFrame]):
             frames_buffered=len(self),
             frames_lost=max(0, track.frames_expected - track.frames),
             frames_incomplete=track.interrupted + track.buffer_full + track.incomplete + track.abandoned,
+            frames_undecryptable=self._track.undecryptable,
         )
 
 
@@ -121,6 +127,8 @@ class RemoteTrack:
         self.readers: list[Reader] = []
         self.attempt = _Attempt()
         self.ended = trio.Event()
+        self.opening: Opening[TrackFrame] | None = None
+        """Where frames go to be decrypted, if they are encrypted and there are keys."""
 
     @property
     def name(self) -> str:
@@ -141,10 +149,32 @@ class RemoteTrack:
             payload_bytes=self.payload_bytes,
             frames_lost=max(0, counts.frames_expected - counts.frames),
             frames_incomplete=counts.interrupted + counts.buffer_full + counts.incomplete + counts.abandoned,
+            frames_undecryptable=self.undecryptable,
             frames_displaced=sum(reader.displaced for reader in self.readers),
             frames_buffered=sum(map(len, self.readers)),
             subscriptions=len(self.readers),
         )
+
+    @property
+    def undecryptable(self) -> int:
+        return 0 if self.opening is None else self.opening.dropped
+
+    def open(self, frame: TrackFrame) -> None:
+        """Decrypt a frame, or what should be encrypted, for everybody who reads."""
+        assert self.opening is not None
+        if frame.encryption is None:
+            self.opening.drop(DecryptionFailureReason.PLAINTEXT)
+        else:
+            opened = self.opening.open(frame, frame.payload, *frame.encryption)
+            if isinstance(opened, bytes):
+                self.deliver_opened(frame, opened)
+
+    def deliver_opened(self, frame: TrackFrame, payload: bytes | None) -> None:
+        """The same for one that was decrypted, if it was."""
+        if payload is not None:
+            opened = TrackFrame(payload, frame.user_timestamp, None, frame.number)
+            for reader in self.readers:
+                reader.put(opened)
 
     async def open_reader(self, capacity: int, max_partial_frames: int) -> Reader:
         """Subscribe; returns when frames flow. Raises ``SubscribeError`` or what ended the session."""
@@ -160,10 +190,12 @@ class Subscribing:
         send_request: Callable[[Request], None],
         announce: Callable[[TrackEvent], None],
         reschedule: Callable[[], None],
+        sealing: Sealing | None = None,
     ) -> None:
         self._send_request = send_request
         self._announce = announce
         self._reschedule = reschedule
+        self._sealing = sealing
         self._catalogue = catalogue.Catalogue()
         self._core = Subscriptions()
         self._tracks: dict[str, RemoteTrack] = {}
@@ -184,6 +216,7 @@ class Subscribing:
         if not self.is_allowed and not track.readers:
             text = "this participant may not subscribe: its token or the server's API denies can_subscribe"
             raise SubscribeError(SubscribeErrorReason.NOT_ALLOWED, text)
+        self._check_readable(track)
         reader = Reader(capacity, track, self._release)
         track.depacketizer.max_partial_frames = max_partial_frames
         if not track.readers or track.attempt.error is not None:
@@ -221,8 +254,11 @@ class Subscribing:
             sid, frame = received
             track = self._tracks[sid]
             track.payload_bytes += len(frame.payload)
-            for reader in track.readers:
-                reader.put(frame)
+            if track.opening is None:
+                for reader in track.readers:
+                    reader.put(frame)
+            else:
+                track.open(frame)
 
     def stats(self) -> dict[tuple[str, str], TrackStats]:
         """The tracks that are or were subscribed, by their publisher's identity and their name."""
@@ -305,10 +341,14 @@ class Subscribing:
     # --- the rest -----------------------------------------------------------------------------------------------------
 
     def _on_catalogue(self, events: list[catalogue.CatalogueEvent]) -> None:
+        if self._over is not None:
+            return  # what the server still says while the room is being left
         for event in events:
             match event:
                 case catalogue.TrackPublished(identity, info):
                     track = self._tracks[info.sid] = RemoteTrack(self, identity, info)
+                    if self._sealing is not None and info.encryption is EncryptionType.GCM:
+                        track.opening = self._sealing.opening(identity, track.deliver_opened)
                     self._announce(TrackPublished(track))
                 case catalogue.TrackReassigned(_, old_sid, info):
                     track = self._tracks[info.sid] = self._tracks.pop(old_sid)
@@ -318,6 +358,18 @@ class Subscribing:
                 case catalogue.TrackUnpublished(_, info):
                     self._end(self._tracks[info.sid])
         self._pump()
+
+    def _check_readable(self, track: RemoteTrack) -> None:
+        """Raises ``SubscribeError`` if nothing that comes on this track could be read, or is to be read."""
+        if track.info.encryption is EncryptionType.NONE:
+            if self._sealing is None or self._sealing.admits_plaintext(track.publisher_identity):
+                return
+            text = f"{track.name!r} is not encrypted, and {track.publisher_identity!r} is not allowed plaintext here"
+            raise SubscribeError(SubscribeErrorReason.NOT_ENCRYPTED, text)
+        if track.opening is None:
+            why = "this room has no keys" if self._sealing is None else "in a way that is not known here"
+            text = f"the frames of {track.name!r} are encrypted, and {why}"
+            raise SubscribeError(SubscribeErrorReason.ENCRYPTED, text)
 
     def _end(self, track: RemoteTrack) -> None:
         """Nobody can subscribe to a track any more; those who did may still get its last frames."""

@@ -7,9 +7,9 @@ __all__ = [
     "client_info_to_pb",
     "data_track_from_pb",
     "data_track_to_pb",
-    "encoding_from_pb",
     "encoding_to_pb",
     "enum_to_pb",
+    "frame_encoding_from_pb",
     "ice_server_from_pb",
     "ice_server_to_pb",
     "participant_from_pb",
@@ -30,12 +30,14 @@ from .._sansio.signal.messages import (
     DataTrackSchema,
     DisconnectReason,
     EncryptionType,
+    FrameEncoding,
     IceServer,
     ParticipantInfo,
     ParticipantKind,
     ParticipantState,
     Permission,
     RoomInfo,
+    SchemaEncoding,
     ServerInfo,
 )
 from .generated import models, rtc
@@ -44,24 +46,21 @@ if TYPE_CHECKING:
     from enum import IntEnum
     from typing import Any
 
-    from .._sansio.signal.messages import Encoding
-
 
 def enum_to_pb(value: IntEnum) -> Any:
     """The number of an enumeration, in the type that no stub agrees on; unknown numbers pass through."""
     return int(value)
 
 
-def encoding_from_pb(pb: Any, field: str) -> Encoding | None:
-    """The encoding in a field of a message; both kinds of encoding look alike."""
-    if not pb.HasField(field):
+def frame_encoding_from_pb(pb: Any) -> FrameEncoding | str | None:
+    """The ``frame_encoding`` of a message, if it has one."""
+    if not pb.HasField("frame_encoding"):
         return None
-    encoding = getattr(pb, field)
-    found: Encoding = encoding.custom if encoding.HasField("custom") else int(encoding.well_known)
-    return found
+    encoding = pb.frame_encoding
+    return str(encoding.custom) if encoding.HasField("custom") else FrameEncoding(encoding.well_known)
 
 
-def encoding_to_pb(kind: Any, encoding: Encoding | None) -> Any:
+def encoding_to_pb(kind: Any, encoding: FrameEncoding | SchemaEncoding | str | None) -> Any:
     if encoding is None:
         return None
     return kind(custom=encoding) if isinstance(encoding, str) else kind(well_known=encoding)
@@ -71,7 +70,10 @@ def schema_from_pb(pb: Any) -> DataTrackSchema | None:
     """The ``schema`` of a message, if it has one."""
     if not pb.HasField("schema"):
         return None
-    return DataTrackSchema(pb.schema.name, encoding_from_pb(pb.schema, "encoding") or 0)
+    encoding = pb.schema.encoding
+    return DataTrackSchema(
+        pb.schema.name, str(encoding.custom) if encoding.HasField("custom") else SchemaEncoding(encoding.well_known)
+    )
 
 
 def schema_to_pb(schema: DataTrackSchema | None) -> Any:
@@ -87,7 +89,7 @@ def data_track_from_pb(pb: Any) -> DataTrackInfo:
         sid=pb.sid,
         name=pb.name,
         encryption=EncryptionType(pb.encryption),
-        frame_encoding=encoding_from_pb(pb, "frame_encoding"),
+        frame_encoding=frame_encoding_from_pb(pb),
         schema=schema_from_pb(pb),
     )
 

@@ -29,9 +29,9 @@ from .convert import (
     client_info_to_pb,
     data_track_from_pb,
     data_track_to_pb,
-    encoding_from_pb,
     encoding_to_pb,
     enum_to_pb,
+    frame_encoding_from_pb,
     ice_server_from_pb,
     ice_server_to_pb,
     participant_from_pb,
@@ -189,7 +189,7 @@ def _publish_to_pb(request: m.PublishDataTrack) -> Any:
 
 def _publish_from_pb(pb: Any) -> m.PublishDataTrack:
     encryption = m.EncryptionType(pb.encryption)
-    frame_encoding = encoding_from_pb(pb, "frame_encoding")
+    frame_encoding = frame_encoding_from_pb(pb)
     return m.PublishDataTrack(pb.pub_handle, pb.name, encryption, frame_encoding, schema_from_pb(pb))
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "DataTrackUnpublished",
     "DisconnectReason",
     "EncryptionType",
+    "FrameEncoding",
     "IceServer",
     "Join",
     "JoinRequest",
@@ -42,6 +43,7 @@ __all__ = [
     "RoomInfo",
     "RoomMoved",
     "RoomUpdate",
+    "SchemaEncoding",
     "ServerInfo",
     "Simulate",
     "Speaker",
@@ -179,16 +181,43 @@ class Target(_OpenEnum):
     SUBSCRIBER = 1
 
 
-Encoding = int | str
-"""An encoding of frames or schemas: the number of a well-known one, or the name of another."""
+class FrameEncoding(_OpenEnum):
+    """How the frames of a data track are encoded (``WellKnownDataTrackFrameEncoding``)."""
+
+    UNSPECIFIED = 0
+    ROS1 = 1
+    CDR = 2
+    PROTOBUF = 3
+    FLATBUFFER = 4
+    CBOR = 5
+    MSGPACK = 6
+    JSON = 7
+
+
+class SchemaEncoding(_OpenEnum):
+    """In which language a schema is written (``WellKnownDataTrackSchemaEncoding``)."""
+
+    UNSPECIFIED = 0
+    PROTOBUF = 1
+    FLATBUFFER = 2
+    ROS1_MSG = 3
+    ROS2_MSG = 4
+    ROS2_IDL = 5
+    OMG_IDL = 6
+    JSON_SCHEMA = 7
 
 
 @dataclass(frozen=True, slots=True)
 class DataTrackSchema:
-    """Which schema the frames of a track follow (``DataTrackSchemaId``)."""
+    """Which schema the frames of a data track follow (``DataTrackSchemaId``).
+
+    Attributes:
+        name: what publisher and subscribers call it, as a rule the name of a type.
+        encoding: the language it is written in: a well-known one, or the name of another, of 1 to 32 bytes.
+    """
 
     name: str
-    encoding: Encoding = 0
+    encoding: SchemaEncoding | str = SchemaEncoding.UNSPECIFIED
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +228,7 @@ class DataTrackInfo:
     sid: str
     name: str
     encryption: EncryptionType = EncryptionType.NONE
-    frame_encoding: Encoding | None = None
+    frame_encoding: FrameEncoding | str | None = None
     schema: DataTrackSchema | None = None
 
 
@@ -363,7 +392,7 @@ class PublishDataTrack:
     pub_handle: int
     name: str
     encryption: EncryptionType = EncryptionType.NONE
-    frame_encoding: Encoding | None = None
+    frame_encoding: FrameEncoding | str | None = None
     schema: DataTrackSchema | None = None
 
 

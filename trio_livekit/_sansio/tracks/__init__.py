@@ -1,7 +1,4 @@
-"""Data tracks: frames to packets and back, what is published and subscribed, and in what order frames leave.
-
-``encryption`` is left to be imported by those who need it.
-"""
+"""Data tracks: frames to packets and back, what is published and subscribed, and in what order frames leave."""
 
 from __future__ import annotations
 

@@ -28,15 +28,20 @@ MTU = 16_000
 MAX_PACKETS_PER_FRAME = 128
 """Packets a receiver keeps of one frame before it gives the frame up (Rust and JS SDKs)."""
 
+TAG_BYTES = 16
+"""What encryption adds to the payload of a frame."""
+
 _X = 0x04
 _HEAD = struct.Struct("!BBHH")  # what differs from packet to packet of a frame
 _TAIL = struct.Struct("!HI")  # what does not
 
-# The two headers that most frames have, in one go. The four bytes are the length of the extension block in words, and
-# tag and length of the user timestamp.
+# The headers that most frames have, in one go. The bytes are the length of the extension block in words, and tag and
+# length of each extension, of which encryption is the first.
 _pack_header = struct.Struct("!BBHHHI").pack
 _pack_timestamped = struct.Struct("!BBHHHI4sQ").pack
-_LARGEST_FAST_HEADER = 24
+_pack_encrypted = struct.Struct("!BBHHHI4sB12s3x").pack
+_pack_encrypted_timestamped = struct.Struct("!BBHHHI4sB12s2sQx").pack
+_LARGEST_FAST_HEADER = 40
 
 
 class Packetizer:
@@ -68,18 +73,20 @@ class Packetizer:
         """The packets of one frame, in the order to send them. ``payload`` is copied; it must be a buffer of bytes.
 
         Raises:
-            FrameTooLarge: it would take more packets than a receiver keeps.
+            FrameTooLarge: it would take more packets than a receiver keeps. Its numbers are those of the plaintext.
             PushError: it is empty, and no receiver would ever see it (``PushErrorReason.EMPTY``).
             ValueError: the MTU has no room for payload beside these extensions.
 
         After any of them the frame is as if it had never been pushed.
         """
         size = len(payload)
-        if encryption is None and 0 < size <= self._mtu - _LARGEST_FAST_HEADER:
+        if 0 < size <= self._mtu - _LARGEST_FAST_HEADER:
             sequence = self._sequence
             frame_number = self._frame_number
             ticks = self._clock.at(now)
-            if user_timestamp is None:
+            if encryption is not None:
+                header = self._encrypted_header(sequence, frame_number, ticks, user_timestamp, encryption)
+            elif user_timestamp is None:
                 header = _pack_header(SINGLE, 0, self._handle, sequence, frame_number, ticks)
             else:
                 header = _pack_timestamped(
@@ -89,9 +96,26 @@ class Packetizer:
             self._sequence = (sequence + 1) & MASK16
             self._frame_number = (frame_number + 1) & MASK16
             return packets
-        return self._cut(payload, size, now, encode_extensions(user_timestamp, encryption))
+        tag_bytes = 0 if encryption is None else TAG_BYTES
+        return self._cut(payload, size, now, encode_extensions(user_timestamp, encryption), tag_bytes)
 
-    def _cut(self, payload: bytes | bytearray | memoryview, size: int, now: float, extensions: bytes) -> list[bytes]:
+    def _encrypted_header(
+        self, sequence: int, frame_number: int, ticks: int, user_timestamp: int | None, encryption: EncryptionInfo
+    ) -> bytes:
+        """The header of an encrypted frame that is one packet."""
+        handle, (key_index, iv) = self._handle, encryption
+        if user_timestamp is None:
+            return _pack_encrypted(
+                SINGLE | _X, 0, handle, sequence, frame_number, ticks, b"\x00\x04\x01\x0d", key_index, iv
+            )
+        return _pack_encrypted_timestamped(
+            *(SINGLE | _X, 0, handle, sequence, frame_number, ticks, b"\x00\x06\x01\x0d", key_index, iv),
+            *(b"\x02\x08", user_timestamp),
+        )
+
+    def _cut(
+        self, payload: bytes | bytearray | memoryview, size: int, now: float, extensions: bytes, tag_bytes: int
+    ) -> list[bytes]:
         """Any frame, of any number of packets."""
         if not size:
             raise PushError(PushErrorReason.EMPTY, "an empty frame is never delivered")
@@ -99,7 +123,7 @@ class Packetizer:
         if capacity <= 0:
             raise ValueError(f"an MTU of {self._mtu} bytes leaves no room for payload beside the extensions")
         if size > capacity * MAX_PACKETS_PER_FRAME:
-            raise FrameTooLarge(size, capacity * MAX_PACKETS_PER_FRAME)
+            raise FrameTooLarge(size - tag_bytes, capacity * MAX_PACKETS_PER_FRAME - tag_bytes)
         handle = self._handle
         sequence = self._sequence
         x = _X if extensions else 0

@@ -21,6 +21,8 @@ from ..signal.messages import DataTrackInfo, EncryptionType, PublishDataTrack, R
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ..signal.messages import DataTrackSchema, FrameEncoding
+
 MAX_HANDLE = 0xFFFF
 
 REQUEST_TIMEOUT_S = 10.0
@@ -81,12 +83,11 @@ _REQUESTING = (_State.PENDING, _State.REPUBLISHING)
 
 
 class _Publication:
-    __slots__ = ("asked_again", "deadline", "encryption", "handle", "listed_sid", "name", "queued", "sid", "state")
+    __slots__ = ("asked_again", "deadline", "handle", "listed_sid", "queued", "request", "sid", "state")
 
-    def __init__(self, handle: int, name: str, encryption: EncryptionType, state: _State) -> None:
-        self.handle = handle
-        self.name = name
-        self.encryption = encryption
+    def __init__(self, request: PublishDataTrack, state: _State) -> None:
+        self.handle = request.pub_handle
+        self.request = request
         self.state = state
         self.sid = ""
         self.queued = False  # whether the request that belongs to the state has yet to be polled
@@ -108,13 +109,20 @@ class Publications:
 
     # --- what the application wants ---------------------------------------------------------------------------------
 
-    def publish(self, name: str, encryption: EncryptionType = EncryptionType.NONE) -> int:
+    def publish(
+        self,
+        name: str,
+        encryption: EncryptionType = EncryptionType.NONE,
+        frame_encoding: FrameEncoding | str | None = None,
+        schema: DataTrackSchema | None = None,
+    ) -> int:
         """Ask for a track; returns its handle. ``Published`` or ``Refused`` follows, unless it is unpublished first.
 
         Raises:
             PublishError: every handle is taken (``PublishErrorReason.LIMIT_REACHED``).
         """
-        publication = _Publication(self._next_handle(), name, encryption, _State.PENDING)
+        request = PublishDataTrack(self._next_handle(), name, encryption, frame_encoding, schema)
+        publication = _Publication(request, _State.PENDING)
         self._publications[publication.handle] = publication
         self._enqueue(publication)
         return publication.handle
@@ -138,9 +146,11 @@ class Publications:
     def published(self) -> list[DataTrackInfo]:
         """The tracks that are up, as a resumed session has to name them."""
         return [
-            DataTrackInfo(publication.handle, publication.sid, publication.name, publication.encryption)
-            for publication in self._publications.values()
-            if publication.state is _State.PUBLISHED
+            DataTrackInfo(
+                p.handle, p.sid, p.request.name, p.request.encryption, p.request.frame_encoding, p.request.schema
+            )
+            for p in self._publications.values()
+            if p.state is _State.PUBLISHED
         ]
 
     # --- what the server says ---------------------------------------------------------------------------------------
@@ -262,7 +272,7 @@ class Publications:
             if publication.state is _State.LEAVING:
                 commands.append(UnpublishDataTrack(publication.handle))
             else:
-                commands.append(PublishDataTrack(publication.handle, publication.name, publication.encryption))
+                commands.append(publication.request)
         return commands
 
     def poll_events(self) -> list[PublicationEvent]:
@@ -302,7 +312,7 @@ class Publications:
         publication.state = _State.PUBLISHED
         publication.sid = sid
         publication.asked_again = False
-        self._events.append(Published(publication.handle, sid, publication.name))
+        self._events.append(Published(publication.handle, sid, publication.request.name))
 
     def _settle(self, publication: _Publication, sid: str | None) -> None:
         """A request may have gone down with its connection; ``sid`` is what the server has for its handle now."""
@@ -323,7 +333,7 @@ class Publications:
 
     def _undo(self, handle: int) -> None:
         """The server has a track that nobody here wants."""
-        publication = _Publication(handle, "", EncryptionType.NONE, _State.LEAVING)
+        publication = _Publication(PublishDataTrack(handle, ""), _State.LEAVING)
         self._publications[handle] = publication
         self._enqueue(publication)
 

@@ -221,6 +221,15 @@ def test_unwant_while_paused_unsubscribes_when_it_comes_back() -> None:
     assert sent(core) == {A: False}
 
 
+def test_unwant_just_before_it_turns_out_to_be_paused() -> None:
+    core = active(A)
+    core.unwant(A, 1.0)
+    core.on_handles({}, 1.0)  # the server has not read the request, which would deadlock it now
+    assert sent(core) == {}
+    core.on_handles({2: A}, 60.0)
+    assert sent(core) == {A: False}
+
+
 def test_a_new_handle_replaces_the_old_one() -> None:
     core = active(A, B)
     core.on_handles({2: A, 1: B}, 1.0)
@@ -438,7 +447,7 @@ def test_the_depacketizer_is_the_callers(capacity: int, delivered: list[int]) ->
     assert depacketizer.statistics().frames == len(delivered)
 
 
-SIDS = (A, B, "DTR_c")
+SIDS = (A, B, "DTR_c", "DTR_d", "DTR_e")
 EVERYTHING: Any = type("Everything", (), {"draw": lambda _, __: set(SIDS)})()
 
 
@@ -452,6 +461,7 @@ class Histories(RuleBasedStateMachine):
         self.wanted: set[str] = set()
         self.up: set[str] = set()
         self.lingering: set[str] = set()
+        self.gone: set[str] = set()  # a SID never comes back
         self.list: dict[int, str] = {}  # the latest that the core has seen
         self.wishes: set[str] = set()
         self.server: dict[int, str] = {}
@@ -460,15 +470,16 @@ class Histories(RuleBasedStateMachine):
 
     @rule(sid=st.sampled_from(SIDS))
     def want(self, sid: str) -> None:
+        if sid in self.gone:
+            return
         self.wanted.add(sid)
-        self.lingering.discard(sid)
         self.core.want(sid, Depacketizer(), self.now)
 
     @rule(sid=st.sampled_from(SIDS))
     def unwant(self, sid: str) -> None:
+        self.read()
         self.wanted.discard(sid)
         self.lingering.discard(sid)
-        self.read()
         self.up.discard(sid)
         self.core.unwant(sid, self.now)
 
@@ -520,6 +531,7 @@ class Histories(RuleBasedStateMachine):
         self.server = {handle: other for handle, other in self.server.items() if other != sid}
         self.read()
         self.core.on_unpublished(sid, self.now)
+        self.gone.add(sid)
         if sid in self.up:
             self.up.remove(sid)
             self.lingering.add(sid)

@@ -171,7 +171,7 @@ class Subscriptions:
                     self._settle(subscription)
             elif not listed:
                 if subscription.in_flight is _InFlight.UNSUBSCRIBE:
-                    self._settle(subscription)
+                    self._on_delisted(subscription)
                 elif subscription.handle is not None:
                     subscription.paused = True
             self._evaluate(subscription, now)
@@ -317,6 +317,13 @@ class Subscriptions:
             else:
                 self._forget(subscription)
 
+    def _on_delisted(self, subscription: _Subscription) -> None:
+        """It is off the list by our request; or, if the server cannot have read that yet, it is paused."""
+        is_paused = not subscription.sent
+        self._settle(subscription)
+        if is_paused and subscription.depacketizer is None:
+            self._await_return(subscription)
+
     def _listed_handle(self, subscription: _Subscription) -> int | None:
         """The handle of the track on the latest list; the one it had, if it is there under several."""
         if subscription.handle is not None and self._snapshot.get(subscription.handle) == subscription.sid:
@@ -367,10 +374,15 @@ class Subscriptions:
         self._outbox.pop(subscription.sid, None)
         if subscription.paused:
             subscription.paused = False
-            subscription.in_flight = _InFlight.SUBSCRIBE
-            subscription.sent = True
+            self._await_return(subscription)
         elif not subscription.sent:
             subscription.in_flight = _InFlight.NONE
+
+    @staticmethod
+    def _await_return(subscription: _Subscription) -> None:
+        """Nobody wants it, and the server will come back with it: it can be unsubscribed then, and not before."""
+        subscription.in_flight = _InFlight.SUBSCRIBE
+        subscription.sent = True
 
     def _end(self, lingering: list[str]) -> None:
         for sid in lingering:

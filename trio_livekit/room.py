@@ -24,7 +24,9 @@ from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
 from ._sansio.tracks.schema import check_schema
 from ._session.mailbox import Mailbox
 from ._session.packet_events import ContinuityLost, PacketStatistics
+from ._session.parameters import Profile
 from ._session.reconnect import Interrupted, ReconnectPolicy, Regained
+from ._session.session import SessionOptions, open_session
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
 from ._session.user_packets import PacketReader
 from .data_tracks import LocalDataTrack, RemoteDataTrack, now_ms
@@ -112,10 +114,6 @@ async def connect(
         ConnectError: the room could not be joined; its ``reason`` says why.
         RoomDisconnected: the room was lost for good inside the block; its ``reason`` says why.
     """
-    # Late, because the protocol stack and what it leans on take several times as long to import as trio does.
-    from ._session.parameters import Profile
-    from ._session.session import SessionOptions, open_session
-
     room = Room()
     profile = Profile(metadata, dict(attributes or {}))
     if encryption is not None:

@@ -100,7 +100,8 @@ def _bare_rss_kib(peer: Peer) -> int:
 
 def _import_ms(python: Path, module: str, times: int) -> float:
     code = f"import time; start = time.perf_counter(); import {module}; print(time.perf_counter() - start)"
-    runs = [subprocess.run([str(python), "-c", code], capture_output=True, check=True).stdout for _ in range(times)]
+    command = [str(python), "-I", "-c", code]  # isolated: else the tree in the working directory would be imported
+    runs = [subprocess.run(command, capture_output=True, check=True).stdout for _ in range(times)]
     return statistics.median(float(run) for run in runs) * 1000
 
 

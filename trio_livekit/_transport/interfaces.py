@@ -7,6 +7,8 @@ __all__ = ["host_addresses", "usable_addresses"]
 import ipaddress
 from typing import TYPE_CHECKING, Protocol
 
+import ifaddr
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -25,8 +27,6 @@ class Interface(Protocol):
 
 def host_addresses(*, include_loopback: bool = False) -> list[str]:
     """Ask the system for this host's addresses, best first; see ``usable_addresses``."""
-    import ifaddr  # loads C bindings of the system: not before it is needed
-
     return usable_addresses(ifaddr.get_adapters(), include_loopback=include_loopback)
 
 

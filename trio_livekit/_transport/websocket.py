@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import trio
+from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream, wrap_server_stream
 
 from ..errors import LiveKitError
 
@@ -71,8 +72,6 @@ class Websocket:
 
     async def send(self, message: bytes) -> None:
         """Send one binary message. Raises ``WebsocketClosed``."""
-        from trio_websocket import ConnectionClosed
-
         try:
             await self._connection.send_message(message)
         except ConnectionClosed as exc:
@@ -80,8 +79,6 @@ class Websocket:
 
     async def receive(self) -> bytes:
         """The next message; text is returned as its UTF-8 bytes. Raises ``WebsocketClosed``."""
-        from trio_websocket import ConnectionClosed
-
         try:
             message = await self._connection.get_message()
         except ConnectionClosed as exc:
@@ -138,8 +135,6 @@ class _Reader:
 
 
 def _refusal(failure: Exception | None) -> LiveKitError:
-    from trio_websocket import ConnectionRejected
-
     if isinstance(failure, ConnectionRejected):
         body = (failure.body or b"")[:_MAX_REFUSAL_BYTES].decode("utf-8", "replace")
         return UpgradeRefused(failure.status_code, body)
@@ -196,8 +191,6 @@ async def upgrade(
 
     Raises ``UpgradeRefused`` or ``WebsocketClosed``. ``stream`` is closed unless this returns.
     """
-    from trio_websocket import wrap_client_stream
-
     parts = urlsplit(url)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     reader = _Reader(nursery, f"websocket to {parts.netloc.rpartition('@')[2]}")
@@ -262,8 +255,6 @@ async def accept_websocket(
     ``max_message_bytes`` closes the websocket with code 1009. Raises ``WebsocketClosed`` when the request was no
     upgrade after all, or the client hung up; the caller bounds the time, and ``stream`` is closed unless this returns.
     """
-    from trio_websocket import ConnectionClosed, wrap_server_stream
-
     reader = _Reader(nursery, name)
     connection: WebSocketConnection | None = None
     try:

@@ -1,12 +1,12 @@
 """STUN messages (RFC 8489): one codec for connectivity checks, server probes and TURN.
 
-This is the only module that touches the ``aioice`` package, and it does so on first use. Only two modules of it are
-imported, because the package as a whole imports a DNS library and much else. Taken from it are the attribute
-codecs and the candidate foundation and priority formulas, whose signatures are the same in 0.10 and 0.13. Its
-``parse_message`` and ``Message`` are not used: the parser stops at the first attribute it cannot read, does not tell
-which comprehension-required attributes it skipped, lets the last duplicate win, and verified integrity inside the
-parser, against a key the caller cannot know yet, until 0.13 took that argument away. So the walk over the attributes,
-the length checks, MESSAGE-INTEGRITY and FINGERPRINT are ours, over the bytes as they arrived.
+This is the only module that touches the ``aioice`` package. Only two modules of it are imported, because the package
+as a whole imports a DNS library and much else. Taken from it are the attribute codecs and the candidate foundation
+and priority formulas, whose signatures are the same in 0.10 and 0.13. Its ``parse_message`` and ``Message`` are not
+used: the parser stops at the first attribute it cannot read, does not tell which comprehension-required attributes it
+skipped, lets the last duplicate win, and verified integrity inside the parser, against a key the caller cannot know
+yet, until 0.13 took that argument away. So the walk over the attributes, the length checks, MESSAGE-INTEGRITY and
+FINGERPRINT are ours, over the bytes as they arrived.
 
      0                   1                   2                   3
     |0 0|     message type (14)     |         message length        |
@@ -22,7 +22,6 @@ from __future__ import annotations
 
 __all__ = ["StunMessage", "candidate_foundation", "candidate_priority", "decode", "encode", "is_stun"]
 
-import functools
 import hashlib
 import hmac
 import zlib
@@ -211,7 +210,7 @@ def _check_fingerprint(data: bytes, at: int, end: int, size: int) -> None:
 
 
 def _decode_attribute(message: StunMessage, attribute: int, value: bytes) -> None:
-    codec = _codecs().get(attribute)
+    codec = _CODECS.get(attribute)
     if codec is None:
         if attribute < _COMPREHENSION_OPTIONAL:
             message.unknown_required.append(attribute)
@@ -236,7 +235,7 @@ def encode(
     fingerprint: bool = True,
 ) -> bytes:
     """Build a message; with a ``key`` it gets MESSAGE-INTEGRITY, and then, unless told otherwise, FINGERPRINT."""
-    codecs = _codecs()
+    codecs = _CODECS
     parts: list[bytes] = []
     for attribute, value in attributes:
         pack, _, xored = codecs[attribute]
@@ -271,10 +270,8 @@ def long_term_key(username: str, realm: str, password: str) -> bytes:
 _Codec = tuple["Callable[..., bytes]", "Callable[..., object]", bool]
 
 
-@functools.cache
-def _codecs() -> dict[int, _Codec]:
+def _codecs(aioice_stun: Any) -> dict[int, _Codec]:  # noqa: ANN401  its types came late in the supported range
     """Attribute number to (pack, unpack, whether the transaction id takes part)."""
-    aioice_stun = import_part("aioice", "stun")
     table: dict[int, _Codec] = {
         number: (pack, unpack, pack is aioice_stun.pack_xor_address)
         for number, _, pack, unpack in aioice_stun.ATTRIBUTES
@@ -296,16 +293,15 @@ def _pack_family(family: int) -> bytes:
     return bytes((family, 0, 0, 0))
 
 
-@functools.cache
-def _candidate_module() -> Any:  # noqa: ANN401  aioice has no types in the older half of the supported range
-    return import_part("aioice", "candidate")
+_CODECS = _codecs(import_part("aioice", "stun"))
+_candidates = import_part("aioice", "candidate")
 
 
 def candidate_foundation(kind: str, protocol: str, base_ip: str, server: str = "") -> str:
     """The same text for candidates of the same type, protocol, base and server (RFC 8445 section 5.1.1.3)."""
-    return str(_candidate_module().candidate_foundation(kind, protocol, f"{base_ip}|{server}" if server else base_ip))
+    return str(_candidates.candidate_foundation(kind, protocol, f"{base_ip}|{server}" if server else base_ip))
 
 
 def candidate_priority(kind: str, local_preference: int, component: int = 1) -> int:
     """``type preference << 24 | local preference << 8 | 256 - component`` (RFC 8445 section 5.1.2.1)."""
-    return int(_candidate_module().candidate_priority(component, kind, local_preference))
+    return int(_candidates.candidate_priority(component, kind, local_preference))

@@ -11,6 +11,7 @@ import trio.testing
 
 import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
+from tests.support.old_server import without_v1
 from trio_livekit import events as ev
 from trio_livekit._sansio.packets import messages as p
 
@@ -146,6 +147,31 @@ async def test_a_slow_reader_holds_up_the_server(pair: Pair) -> None:
                 for number in range(count):
                     for reader in (packets, others):
                         assert (await reader.receive()).payload[:2] == number.to_bytes(2, "big")
+
+
+async def test_two_peer_connections(server: ServerUnderTest, room_name: str) -> None:
+    """What comes on the second one is acknowledged and held up there."""
+    count, size = 100, 60_000
+    async with (
+        without_v1(server.url) as old_url,
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(old_url, server.token("alice", room_name)) as alice,
+        bob.data_packets() as to_bob,
+        alice.data_packets() as to_alice,
+    ):
+        async with trio.open_nursery() as nursery:
+
+            async def publish(room: lk.Room) -> None:
+                for number in range(count):
+                    receipt = await room.publish_data(number.to_bytes(2, "big").ljust(size))
+                await receipt.wait_acked()
+
+            with trio.fail_after(30):
+                nursery.start_soon(publish, alice)
+                nursery.start_soon(publish, bob)
+                for packets in (to_bob, to_alice):
+                    for number in range(count):
+                        assert (await packets.receive()).payload[:2] == number.to_bytes(2, "big")
 
 
 async def test_a_closed_reader_holds_nothing_up(pair: Pair) -> None:

@@ -18,6 +18,7 @@ import trio
 import trio.testing
 
 import trio_livekit as lk
+from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
 from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
@@ -255,6 +256,30 @@ async def test_R2_killed_at_every_stage_of_a_resume(stage: Stage) -> None:
                 proxy.cut()
     await up.arrive_in(to_bob)
     await down.arrive_in(to_alice)
+
+
+async def test_R2_and_R3_with_two_peer_connections(server: ServerUnderTest, room_name: str) -> None:
+    async with (
+        without_v1(server.url) as old_url,
+        signal_proxy(old_url) as proxy,
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(proxy.url, server.token("alice", room_name), reconnect=QUICK) as alice,
+        bob.data_packets() as to_bob,
+        alice.data_packets() as to_alice,
+    ):
+        async with flowing(alice) as up, flowing(bob) as down:
+            for _ in range(2):
+                async with reconnecting(alice, resumed=True):
+                    proxy.cut()
+        await up.arrive_in(to_bob)
+        await down.arrive_in(to_alice)
+        async with reconnecting(alice, resumed=False):
+            lose_bytes(alice)
+            receipts = [await alice.publish_data(str(number)) for number in range(20)]
+            lose_session(alice)
+        with trio.fail_after(PATIENCE_S):
+            await receipts[-1].wait_acked()
+        assert await numbers_until(to_bob, 19) == list(range(20))
 
 
 # --- R3: full reconnects lose nothing in silence ----------------------------------------------------------------------

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from trio_livekit._session.receipts import Receipt
 
-WINDOW = module._UNSENT_BYTES
-
 
 class FakeLinks:
     """Two channels that take everything, and acknowledge when they are told."""
@@ -159,7 +157,7 @@ async def fill(bench: Bench, size: int = 50_000) -> int:
     """Until a sender would have to wait; returns how many packets that took."""
     bench.links.stuck = True
     count = 0
-    while bench.links.unsent[RELIABLE] < WINDOW:
+    while bench.links.unsent[RELIABLE] < bench.packets._high_water.limit:
         await bench.packets.send_reliable(user(bytes(size)))
         count += 1
     return count
@@ -322,6 +320,23 @@ async def test_it_does_not_wait_for_ever(bench: Bench, autojump_clock: MockClock
     with pytest.raises(DeliveryError) as error:
         await to_ben.wait_acked()
     assert error.value.reason is DeliveryErrorReason.RECIPIENTS_GONE
+
+
+async def test_it_does_not_wait_for_those_who_left_before(bench: Bench) -> None:
+    for info in (ANN, BEN):
+        bench.packets.on_participant(info, is_new=False)
+    receipt = await bench.packets.send_reliable(user("x"), on_full_reconnect="resend")
+    bench.packets.on_participant_left(BEN)
+    bench.restart(ANN)
+    assert bench.payloads() == [b"x"]
+    assert receipt.recipients_left == ("ben",)
+
+
+async def test_numbers_run_out(bench: Bench) -> None:
+    bench.packets._outbox.next_sequence = module.MAX_SEQUENCE
+    for _ in range(3):
+        await bench.packets.send_reliable(user("x"))
+    assert [packet.sequence for packet in bench.sent()] == [module.MAX_SEQUENCE, 0, 0]
 
 
 async def test_losing_it_again_while_waiting(bench: Bench) -> None:

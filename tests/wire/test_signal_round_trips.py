@@ -46,7 +46,9 @@ REQUESTS: list[m.Request] = [
     m.SubscriptionPermission(False, (m.TrackPermission("PA_a", "ann", True, ("TR_a",)), m.TrackPermission())),
     m.Simulate("node_failure", 1),
     m.Simulate("subscriber_bandwidth", 5_000_000),
-    m.SyncState(m.Offer("v=0", 1), m.Answer("v=0", 2), tuple(TRACKS), (("_lossy", 3, m.Target.PUBLISHER),)),
+    m.SyncState(
+        m.Offer("v=0", 1), m.Answer("v=0", 2), tuple(TRACKS), (("_lossy", 3, m.Target.PUBLISHER),), (("PA_a", 7),)
+    ),
 ]
 
 RESPONSES: list[m.Response] = [

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol, get_args
 import trio
 
 from .._sansio.packets.filters import Nonces, Sequences
+from .._sansio.packets.high_water import HighWater
 from .._sansio.packets.lossy_queue import LossyQueue
 from .._sansio.packets.messages import DataPacket, Encryptable, Encrypted, UserPacket
 from .._sansio.packets.outbox import MAX_AGE_S, Outbox
@@ -54,8 +55,8 @@ logger = logging.getLogger(__name__)
 MAX_PACKET_BYTES = 64_000
 """An encoded packet: what other SDKs send at most. A server resets the channel at 65,536, and adds names on the way."""
 
-_UNSENT_BYTES = 256 * 1024
-"""Of reliable packets that the network does not take: with more, senders wait. On a slow link it is seconds already."""
+MAX_SEQUENCE = 0xFFFFFFFF
+"""The last number there is. What a session sends after it has none, which servers take as well."""
 
 _CONTROL_PACKETS = 1000
 """Of small answers that may be queued without waiting."""
@@ -126,6 +127,7 @@ class Packets:
         self._waiting: deque[Parcel] = deque()
         self._control = 0  # of those, without a sender that waits
         self._outbox: Outbox[Parcel] = Outbox()
+        self._high_water = HighWater()
         self._lossy = LossyQueue()
         self._resend_at: float | None = None  # while what was sent in a lost session waits
         self._awaited: set[str] = set()  # for these
@@ -257,6 +259,10 @@ class Packets:
         if missing:
             raise RecipientNotFound(missing)
 
+    def received(self) -> tuple[tuple[str, int], ...]:
+        """The number of the last reliable packet of each sender, by SID."""
+        return tuple(self._sequences.last().items())
+
     def statistics(self) -> PacketStatistics:
         """A frozen look at the counters."""
         return PacketStatistics(
@@ -339,8 +345,10 @@ class Packets:
         """Something was acknowledged, or time has passed: the channels may take more."""
         now = trio.current_time()
         if self._links is not None:
+            before = self._outbox.size
             for parcel in self._outbox.on_buffered(self._links.buffered_amount(RELIABLE)):
                 parcel.on_acked()
+            self._high_water.on_acknowledged(before - self._outbox.size, now, senders_wait=bool(self._waiting))
             self._send_lossy(now)
         self._send(now)
 
@@ -374,7 +382,7 @@ class Packets:
             unsent = links.unsent_amount(RELIABLE)
             messages: list[bytes] = []
             was_empty = not outbox
-            while waiting and unsent < _UNSENT_BYTES and outbox.has_room(waiting[0].size):
+            while waiting and unsent < self._high_water.limit and outbox.has_room(waiting[0].size):
                 parcel = self._pop_waiting()
                 message = self._numbered(parcel)
                 if message is not None:
@@ -410,7 +418,8 @@ class Packets:
             else:
                 parcel.refuse(error)
             return None
-        return numbered(body, self._outbox.next_sequence)
+        sequence = self._outbox.next_sequence
+        return numbered(body, sequence if sequence <= MAX_SEQUENCE else 0)
 
     def _reachable(self, parcel: Parcel) -> frozenset[str]:
         """Whom a packet reaches if it is sent now."""
@@ -518,7 +527,12 @@ class Packets:
         self._sequences.on_back()
         now = trio.current_time()
         again = [parcel for parcel in self._waiting if parcel.is_sent]
-        self._awaited = {name for parcel in again for name in parcel.recipients if name not in self._present}
+        self._awaited = {
+            name
+            for parcel in again
+            for name in parcel.recipients
+            if name not in self._present and name not in parcel.receipt.recipients_left  # while we were still there
+        }
         if again and self._awaited:
             self._resend_at = now + _RESEND_WAIT_S
             self._reschedule()

@@ -17,7 +17,7 @@ import math
 import secrets
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import field
+from dataclasses import field, replace
 from typing import TYPE_CHECKING
 
 import trio
@@ -292,6 +292,7 @@ class Session:
     async def _resume(self) -> None:
         """The same session over another websocket; the peer connections know nothing of it."""
         state = self._connection.links.describe(self.publishing.published())
+        state = replace(state, received=self.packets.received())
         sid = self.roster.local.sid
         participants = (await self._connection.resume(await self._credentials.token(), sid, state)).participants
         self._on_roster(self.roster.retain({info.sid for info in participants}) + self.roster.apply(participants))

@@ -29,6 +29,9 @@ _EARLY_S = 1.0
 
 _EARLY_BYTES = 256 * 1024
 
+_MAX_UNREAD = 100_000
+"""Reliable packets in one reader. No more fit into the window, unless a server sends what no participant can."""
+
 
 class _Hold:
     """The place in the receive window of a packet that several readers may have."""
@@ -51,7 +54,7 @@ class ReaderStatistics:
     """Counts of one scope that reads data packets."""
 
     received: int  # that reached the scope's buffer
-    displaced: int  # lossy ones, dropped from a full buffer in favour of newer ones
+    displaced: int  # of those, lossy ones that were dropped from a full buffer in favour of newer ones
     buffered: int  # waiting to be read
 
 
@@ -77,12 +80,14 @@ class PacketReader(Generic[T]):
     def put(self, packet: DataPacket, hold: _Hold | None, *, reliable: bool) -> None:
         """Add a packet. ``hold`` is released when it has been read, or will not be."""
         if self._is_closed:
-            if hold is not None:
-                hold.release()
+            self._release(hold)
             return
         self._count += 1
         item = self._convert(packet, reliable)
         if reliable:
+            if len(self._reliable) >= _MAX_UNREAD:
+                self._displaced += 1
+                self._release(self._reliable.popleft()[2])
             self._reliable.append((self._count, item, hold))
         else:
             if len(self._lossy) >= self._capacity:
@@ -96,8 +101,7 @@ class PacketReader(Generic[T]):
         reliable, lossy = self._reliable, self._lossy
         if reliable and (not lossy or reliable[0][0] < lossy[0][0]):
             _, item, hold = reliable.popleft()
-            if hold is not None:
-                hold.release()
+            self._release(hold)
             return item
         if lossy:
             return lossy.popleft()[1]
@@ -131,12 +135,16 @@ class PacketReader(Generic[T]):
         reliable, self._reliable = self._reliable, deque()
         self._lossy.clear()
         for _, _, hold in reliable:
-            if hold is not None:
-                hold.release()
+            self._release(hold)
         self._lot.unpark_all()
 
     def statistics(self) -> ReaderStatistics:
         return ReaderStatistics(self._count, self._displaced, len(self._reliable) + len(self._lossy))
+
+    @staticmethod
+    def _release(hold: _Hold | None) -> None:
+        if hold is not None:
+            hold.release()
 
     def _is_idle(self) -> bool:
         return not (self._reliable or self._lossy or self._is_closed or self._is_ended)

@@ -160,6 +160,9 @@ def _sync_state_to_pb(state: m.SyncState) -> Any:
             rtc.DataChannelInfo(label=label, id=id, target=enum_to_pb(target))
             for label, id, target in state.data_channels
         ],
+        datachannel_receive_states=[
+            rtc.DataChannelReceiveState(publisher_sid=sid, last_seq=sequence) for sid, sequence in state.received
+        ],
     )
     if state.offer is not None:
         pb.offer.CopyFrom(_description_to_pb("offer", state.offer))
@@ -174,6 +177,7 @@ def _sync_state_from_pb(pb: Any) -> m.SyncState:
         answer=_answer_from_pb(pb.answer) if pb.HasField("answer") else None,
         data_tracks=tuple(data_track_from_pb(p.info) for p in pb.publish_data_tracks),
         data_channels=tuple((c.label, c.id, m.Target(c.target)) for c in pb.data_channels),
+        received=tuple((state.publisher_sid, state.last_seq) for state in pb.datachannel_receive_states),
     )
 
 

@@ -436,6 +436,8 @@ class SyncState:
     answer: Answer | None = None
     data_tracks: tuple[DataTrackInfo, ...] = ()
     data_channels: tuple[tuple[str, int, Target], ...] = ()
+    received: tuple[tuple[str, int], ...] = ()
+    """The number of the last reliable packet by the SID of its sender: another node may have to go on from there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,83 @@ async def tracks_come_and_go_there(peer: Official, server: LiveKitServer, room_n
             assert not len(theirs.data_tracks)
 
 
+async def packets_arrive_there(peer: Official, server: LiveKitServer, room_name: str) -> None:
+    """We send data packets, reliable and lossy, to all and to them, and press a key."""
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room:
+            await join(peer, server, room_name)
+            await room.wait_for_participant("theirs", active=True)
+            for number in range(50):
+                to = ["theirs"] if number % 2 else []
+                await room.publish_data(f"{number} {ODD_NAME}", topic="numbers", destination_identities=to)
+            for number in range(50):
+                seen = await peer.wait_event("data", topic="numbers")
+                assert (seen["text"], seen["reliable"]) == (f"{number} {ODD_NAME}", True)
+                assert seen["identity"] in ("ours", "")  # not known to everyone at once
+            await room.publish_dtmf(11, "#")
+            await peer.wait_event("dtmf", code=11, digit="#")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_repeat_lossy, room)
+                seen = await peer.wait_event("data", topic="lossy", text="fresh", reliable=False)
+                nursery.cancel_scope.cancel()
+
+
+async def _repeat_lossy(room: lk.Room) -> None:
+    while True:
+        await room.publish_data("fresh", topic="lossy", reliable=False)
+        await trio.sleep(0.05)
+
+
+async def packets_arrive_here(peer: Official, server: LiveKitServer, room_name: str) -> None:
+    """They send data packets, and press a key."""
+    with trio.fail_after(_CASE_S):
+        async with (
+            enter(server, room_name) as room,
+            room.data_packets("numbers") as numbers,
+            room.data_packets("lossy") as lossy,
+            room.events() as events,
+        ):
+            await join(peer, server, room_name)
+            for number in range(50):
+                to = ["ours"] if number % 2 else []
+                await peer.call("publish_data", text=f"{number} {ODD_NAME}", topic="numbers", to=to)
+            for number in range(50):
+                packet = await numbers.receive()
+                assert (packet.text(), packet.sender_identity) == (f"{number} {ODD_NAME}", "theirs")
+                assert packet.is_reliable
+            await peer.call("publish_dtmf", code=11, digit="#")
+            while not isinstance(event := await events.receive(), lk.events.DtmfReceived):
+                pass
+            assert (event.code, event.digit, event.sender_identity) == (11, "#", "theirs")
+            while True:
+                await peer.call("publish_data", text="fresh", topic="lossy", reliable=False)
+                with trio.move_on_after(0.2):
+                    assert not (await lossy.receive()).is_reliable
+                    break
+
+
+async def chat_goes_both_ways(peer: Official, server: LiveKitServer, room_name: str) -> None:
+    """With the SDKs that have a chat."""
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room, room.events() as events:
+            await join(peer, server, room_name)
+            await room.wait_for_participant("theirs", active=True)
+            said = await room.send_chat_message("hello")
+            await room.edit_chat_message(said, "hullo")
+            await peer.wait_event("chat", text="hello", edited=False)
+            await peer.wait_event("chat", text="hullo", edited=True)
+            await peer.call("chat", text="good day", edit="good night")
+            messages: list[lk.ChatMessage] = []
+            while len(messages) < 2:
+                event = await events.receive()
+                if isinstance(event, lk.events.ChatMessageReceived):
+                    messages.append(event.message)
+            assert [message.message for message in messages] == ["good day", "good night"]
+            assert messages[0].id == messages[1].id
+            assert messages[0].edit_timestamp is None
+            assert messages[1].edit_timestamp is not None
+
+
 async def _wait_flowing(peer: Official, track: lk.LocalDataTrack) -> None:
     """Push small frames until one arrives: an official SDK does not say when a subscription is established."""
     while True:

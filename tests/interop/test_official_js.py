@@ -31,3 +31,15 @@ async def test_our_tracks_come_and_go(javascript_peer, patient_server, room_name
 
 async def test_their_tracks_come_and_go(javascript_peer, patient_server, room_name):
     await cases.tracks_come_and_go_there(javascript_peer, patient_server, room_name)
+
+
+async def test_our_packets_arrive_there(javascript_peer, patient_server, room_name):
+    await cases.packets_arrive_there(javascript_peer, patient_server, room_name)
+
+
+async def test_their_packets_arrive_here(javascript_peer, patient_server, room_name):
+    await cases.packets_arrive_here(javascript_peer, patient_server, room_name)
+
+
+async def test_chat_goes_both_ways(javascript_peer, patient_server, room_name):
+    await cases.chat_goes_both_ways(javascript_peer, patient_server, room_name)

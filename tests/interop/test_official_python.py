@@ -47,3 +47,11 @@ async def test_an_encrypted_track_is_known_as_such_and_refused(python_peer, pati
                 async with track.subscribe():
                     raise AssertionError("subscribed to what it cannot read")
             assert caught.value.reason is lk.SubscribeErrorReason.ENCRYPTED
+
+
+async def test_our_packets_arrive_there(python_peer, patient_server, room_name):
+    await cases.packets_arrive_there(python_peer, patient_server, room_name)
+
+
+async def test_their_packets_arrive_here(python_peer, patient_server, room_name):
+    await cases.packets_arrive_here(python_peer, patient_server, room_name)

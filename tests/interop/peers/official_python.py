@@ -52,6 +52,8 @@ class Participant:
         self.room.on("data_track_unpublished", lambda sid: emit(event="data_track_unpublished", sid=sid))
         self.room.on("participant_connected", lambda p: emit(event="participant_connected", identity=p.identity))
         self.room.on("participant_disconnected", lambda p: emit(event="participant_disconnected", identity=p.identity))
+        self.room.on("data_received", self._on_data)
+        self.room.on("sip_dtmf_received", lambda dtmf: emit(event="dtmf", code=dtmf.code, digit=dtmf.digit))
         await self.room.connect(url, token, options)
         return {"identity": self.room.local_participant.identity}
 
@@ -95,9 +97,25 @@ class Participant:
         frames, self.received[name] = self.received[name], []
         return {"frames": frames}
 
+    async def publish_data(self, text: str, topic: str, reliable: bool = True, to: tuple[str, ...] = ()) -> dict:
+        await self.room.local_participant.publish_data(
+            text, reliable=reliable, topic=topic, destination_identities=list(to)
+        )
+        return {}
+
+    async def publish_dtmf(self, code: int, digit: str) -> dict:
+        await self.room.local_participant.publish_dtmf(code=code, digit=digit)
+        return {}
+
     async def leave(self) -> dict:
         await self.room.disconnect()
         return {}
+
+    def _on_data(self, packet: rtc.DataPacket) -> None:
+        reliable = packet.kind == rtc.DataPacketKind.KIND_RELIABLE
+        sender = packet.participant.identity if packet.participant is not None else ""
+        text = packet.data.decode()
+        emit(event="data", text=text, topic=packet.topic, reliable=reliable, identity=sender)
 
     def _on_track(self, track: rtc.RemoteDataTrack) -> None:
         info = track.info

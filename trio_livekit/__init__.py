@@ -13,6 +13,7 @@ __all__ = [
     "AccessTokenErrorReason",
     "ChannelStats",
     "ChatMessage",
+    "Check",
     "ConnectError",
     "ConnectErrorReason",
     "ConnectionQuality",
@@ -26,6 +27,7 @@ __all__ = [
     "DecryptionFailureReason",
     "DeliveryError",
     "DeliveryErrorReason",
+    "Diagnosis",
     "DisconnectReason",
     "Encryption",
     "EncryptionType",
@@ -39,6 +41,7 @@ __all__ = [
     "MissingKey",
     "PacketStatistics",
     "ParticipantKind",
+    "Paths",
     "PayloadTooLarge",
     "Permission",
     "ProtocolError",
@@ -75,10 +78,12 @@ __all__ = [
     "TransportStats",
     "UpdateError",
     "UpdateErrorReason",
+    "Verdict",
     "VideoGrants",
     "__version__",
     "access_token",
     "connect",
+    "diagnose",
     "events",
     "now_ms",
 ]
@@ -100,6 +105,7 @@ from ._sansio.signal.messages import (
     SchemaEncoding,
     ServerInfo,
 )
+from ._session.paths import Paths
 from ._session.reconnect import ReconnectPolicy
 from ._version import __version__
 from .data_tracks import (
@@ -156,6 +162,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless th
 
 if TYPE_CHECKING:
     from ._session.stats import ChannelStats, RoomStats, SignalStats, TrackStats, TransportStats
+    from .diagnosis import Check, Diagnosis, Verdict, diagnose
     from .encryption import Encryption, KeyDerivation
     from .tokens import VideoGrants, access_token
 
@@ -166,6 +173,10 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 (PEP 562)
         from . import tokens
 
         return getattr(tokens, name)
+    if name in ("Check", "Diagnosis", "Verdict", "diagnose"):
+        from . import diagnosis
+
+        return getattr(diagnosis, name)
     if name in ("ChannelStats", "RoomStats", "SignalStats", "TrackStats", "TransportStats"):
         from ._session import stats
 

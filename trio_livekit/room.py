@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ConnectionState", "Room", "RoomEvents", "SimulateScenario", "connect"]
+__all__ = ["ConnectionState", "Paths", "Room", "RoomEvents", "SimulateScenario", "connect"]
 
 import enum
 import os
@@ -25,6 +25,7 @@ from ._sansio.tracks.schema import check_schema
 from ._session.mailbox import Mailbox
 from ._session.packet_events import ContinuityLost, PacketStatistics
 from ._session.parameters import Profile
+from ._session.paths import Paths
 from ._session.reconnect import Interrupted, ReconnectPolicy, Regained
 from ._session.session import SessionOptions, open_session
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
@@ -87,6 +88,7 @@ async def connect(
     auto_subscribe: bool = True,
     metadata: str = "",
     attributes: Mapping[str, str] | None = None,
+    paths: Paths = Paths.ANY,
     reconnect: ReconnectPolicy | None = DEFAULT_RECONNECT_POLICY,
     ssl_context: ssl.SSLContext | None = None,
     encryption: Encryption | None = None,
@@ -103,6 +105,7 @@ async def connect(
             gets one. It is called again when the server does not accept the last one any more: servers renew the
             tokens of those who are connected, but not of those who were away for too long.
         join_timeout: seconds that joining may take; a ``trio.fail_after`` around the block would bound the whole visit.
+        paths: which ways to the server may be used: any, TCP and relays, or relays alone.
         reconnect: for how long, and at which pace, a lost connection is taken up again; ``None`` for not at all.
         metadata: the participant's metadata from the start, instead of the token's; needs can_update_own_metadata.
         attributes: attributes from the start, added to the token's; they need that grant as well.
@@ -119,7 +122,7 @@ async def connect(
     if encryption is not None:
         await encryption._prepare()
     sealing = None if encryption is None else encryption._options
-    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context, profile, sealing)
+    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context, profile, sealing, paths)
     async with open_session(url, token, options=options, listener=room._on_session_event) as session:
         room._enter(session)
         try:

@@ -31,6 +31,7 @@ from .parameters import (
     legacy_resume_parameters,
     resume_parameters,
 )
+from .paths import Paths
 from .signalling import SignalCounters, Signalling, SignalLost
 from .stats import SignalStats
 
@@ -57,6 +58,7 @@ class Endpoint:
     regions: Regions
     auto_subscribe: bool = True
     ssl_context: ssl.SSLContext | None = None
+    paths: Paths = Paths.ANY
 
     @property
     def url(self) -> str:
@@ -144,6 +146,7 @@ class Connection:
         self._changed = trio.Event()
         self.links = Links(
             include_loopback=_is_this_machine(endpoint.url),
+            paths=endpoint.paths,
             ssl_context=endpoint.ssl_context,
             on_message=on_message,
             on_lost=self._lost_links,

@@ -6,7 +6,7 @@ none. The server may echo the whole token in a refusal: its words are shown only
 
 from __future__ import annotations
 
-__all__ = ["NoSuchEndpoint", "SignalRequest", "signal_base_url"]
+__all__ = ["NoSuchEndpoint", "SignalRequest", "signal_base_url", "token_problem"]
 
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
@@ -127,7 +127,7 @@ class SignalRequest:
 def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:
     status, body = refused.status, refused.body.strip()
     if status in (401, 403):
-        return ConnectError(ConnectErrorReason.NOT_ALLOWED, f"not allowed: {_token_problem(body)}", status=status)
+        return ConnectError(ConnectErrorReason.NOT_ALLOWED, f"not allowed: {token_problem(body)}", status=status)
     if status == 404:
         if "room does not exist" in body:
             text = "the room does not exist, and the server does not create rooms by itself"
@@ -147,7 +147,7 @@ _NO_ACCESS = (
 )
 
 
-def _token_problem(body: str) -> str:
+def token_problem(body: str) -> str:
     """What a 401 says is wrong, in fixed words: the body itself may hold the token."""
     for phrase, meaning in (
         ("is expired", "the token has expired"),

@@ -20,6 +20,7 @@ from .._sansio.signal.messages import Answer, Offer, SyncState, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
 from .labels import DATA_TRACK, LOSSY, RELIABLE
+from .paths import Paths
 from .stats import ChannelStats, transport_stats
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Links:
         self,
         *,
         include_loopback: bool,
+        paths: Paths,
         ssl_context: ssl.SSLContext | None,
         on_message: Callable[[str, bytes], None],
         on_lost: Callable[[str], None],
@@ -69,9 +71,10 @@ class Links:
         on_progress: Callable[[str], None],
     ) -> None:
         self._include_loopback = include_loopback
+        self._paths = paths
         self._ssl_context = ssl_context
         self._ice_servers: tuple[IceServer, ...] = ()
-        self._relay_only = False
+        self._relay_only = paths is Paths.RELAY
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_ready = on_ready
@@ -98,8 +101,8 @@ class Links:
 
     def use_ice_servers(self, servers: tuple[IceServer, ...], *, relay_only: bool) -> None:
         """The relays that the server has for us: for where nothing else works, or for everything."""
-        self._ice_servers, self._relay_only = servers, relay_only
-        self._publisher.use_ice_servers(servers, relay_only=relay_only)
+        self._ice_servers, self._relay_only = servers, relay_only or self._relay_only
+        self._publisher.use_ice_servers(servers, relay_only=self._relay_only)
 
     def expect_subscriber(self) -> None:
         """The server will offer a second peer connection, and it counts: nothing arrives before it is up."""
@@ -253,6 +256,7 @@ class Links:
         config = PeerConfig(
             controlling=controlling,
             include_loopback=self._include_loopback,
+            udp=self._paths is not Paths.TCP,
             ice_servers=self._ice_servers,
             relay_only=self._relay_only,
             ssl_context=self._ssl_context,

@@ -36,6 +36,7 @@ from .nursery import lasting_nursery
 from .packet_events import ContinuityLost
 from .packets import Packets
 from .parameters import Profile
+from .paths import Paths
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .regions import Regions
@@ -97,6 +98,7 @@ class SessionOptions:
     ssl_context: ssl.SSLContext | None = None
     profile: Profile = field(default_factory=Profile)
     encryption: EncryptionOptions | None = None
+    paths: Paths = Paths.ANY
 
 
 @asynccontextmanager
@@ -109,7 +111,7 @@ async def open_session(
     block. Cancelling while joining or inside the block leaves the room, and leaves nothing behind.
     """
     regions = Regions(signal_base_url(url), options.ssl_context)
-    endpoint = Endpoint(regions, options.auto_subscribe, options.ssl_context)
+    endpoint = Endpoint(regions, options.auto_subscribe, options.ssl_context, options.paths)
     async with lasting_nursery("the room") as (nursery, background):
         session = Session(nursery, background, endpoint, Credentials(token), options, listener)
         try:

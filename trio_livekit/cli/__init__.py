@@ -1,4 +1,4 @@
-"""The command line: ``trio-livekit demo``, ``server``, ``publish``, ``subscribe`` and ``token``."""
+"""The command line: ``trio-livekit demo``, ``server``, ``publish``, ``subscribe``, ``token`` and ``doctor``."""
 
 from __future__ import annotations
 

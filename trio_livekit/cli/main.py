@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "trio-livekit"
 
-_COMMANDS = ("demo", "server", "publish", "subscribe", "token")
+_COMMANDS = ("demo", "server", "publish", "subscribe", "token", "doctor")
 
 _EPILOG = """\
 environment:

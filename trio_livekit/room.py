@@ -392,6 +392,7 @@ class Room:
         Raises:
             PublishDataError: nothing was sent; its ``reason`` says why. ``PayloadTooLarge`` and ``RecipientNotFound``
                 are kinds of it.
+            MissingKey: nothing was sent, as the room has end-to-end encryption and there is no key to encrypt with.
         """
         if isinstance(destination_identities, (str, bytes)):
             raise TypeError("destination_identities is a sequence of identities, not a single one")

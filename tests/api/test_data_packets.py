@@ -13,7 +13,6 @@ import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from trio_livekit import events as ev
-from trio_livekit._sansio.packets import messages as p
 
 if TYPE_CHECKING:
     from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
@@ -339,30 +338,6 @@ async def test_packets_of_the_server_itself(embedded_server: EmbeddedServer) -> 
         server.send_data("room", b"x", topic="news")
         with trio.fail_after(5):
             assert await packets.receive() == lk.DataPacket(b"x", "news")
-
-
-# --- encryption, below the public API ---------------------------------------------------------------------------------
-
-
-class Backwards:
-    def seal(self, value: p.Encryptable) -> p.Encrypted:
-        assert isinstance(value, p.UserPacket)
-        return p.Encrypted(bytes(12), 0, value.payload[::-1])
-
-    def open(self, encrypted: p.Encrypted, sender_identity: str) -> p.Encryptable | None:
-        assert sender_identity == "alice"
-        return p.UserPacket(encrypted.encrypted_value[::-1])
-
-
-async def test_encrypted_packets(pair: Pair) -> None:
-    alice, bob = pair
-    for room in pair:
-        room._session.packets.sealer = Backwards()
-    async with bob.data_packets() as packets:
-        await alice.publish_data(b"secret", topic="hidden")
-        with trio.fail_after(5):
-            packet = await packets.receive()
-        assert (packet.payload, packet.is_encrypted) == (b"secret", True)
 
 
 # --- leaving nothing --------------------------------------------------------------------------------------------------

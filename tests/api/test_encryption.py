@@ -320,6 +320,115 @@ async def test_several_tracks_and_readers_under_one_key() -> None:
             assert (await reader.receive()).payload == track.name.encode()
 
 
+# --- data packets -----------------------------------------------------------------------------------------------------
+
+
+async def received(packets: lk.DataPackets, count: int) -> list[lk.DataPacket]:
+    with trio.fail_after(20):
+        return [await packets.receive() for _ in range(count)]
+
+
+async def test_packets_of_all_kinds_arrive(stage: Stage) -> None:
+    alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", hkdf())
+    async with bob.data_packets() as packets, bob.events() as events:
+        await alice.publish_data(b"reliable", topic="a topic")
+        packet = (await received(packets, 1))[0]
+        assert packet == lk.DataPacket(
+            b"reliable", "a topic", "alice", bob.participants["alice"], is_reliable=True, is_encrypted=True
+        )
+        with trio.fail_after(20):
+            while True:
+                await alice.publish_data(b"lossy", reliable=False)
+                with trio.move_on_after(1):
+                    packet = await packets.receive()
+                    break
+        assert (packet.payload, packet.is_reliable, packet.is_encrypted) == (b"lossy", False, True)
+        await alice.send_chat_message("hello")
+        assert [event async for event in until(events, ev.ChatMessageReceived)][-1].message.message == "hello"
+        await alice.publish_dtmf(1, "1")  # in the clear, as everywhere
+        assert [event async for event in until(events, ev.DtmfReceived)][-1].digit == "1"
+    assert bob.decryption_failures == {}
+
+
+async def test_packets_keep_their_order_while_their_sender_ratchets(stage: Stage) -> None:
+    """Nothing is lost, and nothing overtakes what has to wait until it is known how far the sender has ratcheted."""
+    ours = lk.Encryption(shared_key=SECRET)  # PBKDF2, so that it takes its time
+    alice, bob = await stage.join("alice", ours), await stage.join("bob", lk.Encryption(shared_key=SECRET))
+    async with bob.data_packets() as packets:
+        for number in range(60):
+            if number % 20 == 10:
+                await ours.ratchet_shared_key()
+            await alice.publish_data(b"%d" % number)
+        assert [int(packet.payload) for packet in await received(packets, 60)] == list(range(60))
+    assert bob.decryption_failures == {}
+
+
+async def test_packets_under_a_wrong_key_are_counted_and_those_after_it_arrive(stage: Stage) -> None:
+    ours = hkdf("not the key")
+    alice, bob = await stage.join("alice", ours), await stage.join("bob", hkdf())
+    async with bob.data_packets() as packets, bob.events() as events:
+        for _ in range(5):
+            await alice.publish_data(b"for those who know")
+        await ours.set_shared_key(SECRET, 1)
+        await alice.publish_data(b"under a key that is not there")
+        await ours.set_shared_key(SECRET, 0)
+        await alice.publish_data(b"now you know")
+        assert [packet.payload for packet in await received(packets, 1)] == [b"now you know"]
+        failed = [event async for event in until(events, ev.DecryptionFailed)][-1]
+        assert (failed.sender_identity, failed.count) == ("alice", 1)
+    assert bob.decryption_failures == {
+        lk.DecryptionFailureReason.UNDECRYPTABLE: 5,
+        lk.DecryptionFailureReason.MISSING_KEY: 1,
+    }
+    assert bob.packet_statistics().undecryptable == 6
+
+
+async def test_plain_packets_are_refused_unless_their_sender_is_allowed(stage: Stage) -> None:
+    alice = await stage.join("alice", None)
+    bob = await stage.join("bob", hkdf())
+    carol = await stage.join("carol", hkdf(plaintext_from={"alice"}))
+    async with bob.data_packets() as refused, carol.data_packets() as taken, bob.events() as events:
+        await alice.publish_data(b"plain")
+        packet = (await received(taken, 1))[0]
+        assert (packet.payload, packet.is_encrypted) == (b"plain", False)
+        failed = [event async for event in until(events, ev.DecryptionFailed)][-1]
+        assert failed.reason is lk.DecryptionFailureReason.PLAINTEXT
+        await carol.publish_data(b"encrypted")
+        assert [packet.payload for packet in await received(refused, 1)] == [b"encrypted"]
+    assert bob.packet_statistics().plaintext_refused == 1
+
+
+async def test_encrypted_packets_where_there_are_no_keys(stage: Stage) -> None:
+    alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", None)
+    carol = await stage.join("carol", None)
+    async with bob.data_packets() as packets:
+        await alice.publish_data(b"secret")
+        await carol.publish_data(b"plain")
+        await alice.publish_dtmf(2, "2")
+        assert [packet.payload for packet in await received(packets, 1)] == [b"plain"]
+        with trio.fail_after(10):
+            while not bob.packet_statistics().undecryptable:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+
+
+async def test_packets_without_a_key_are_not_sent(stage: Stage) -> None:
+    alice = await stage.join("alice", hkdf(None))
+    for reliable in (True, False):
+        with pytest.raises(lk.MissingKey):
+            await alice.publish_data(b"in the clear?", reliable=reliable)
+    assert alice.packet_statistics().reliable_sent == alice.packet_statistics().lossy_sent == 0
+
+
+async def test_a_session_that_replaces_another_goes_on_with_the_keys(stage: Stage) -> None:
+    alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", hkdf())
+    async with bob.data_packets() as packets, alice.events() as events:
+        await alice.publish_data(b"before")
+        await alice.simulate(lk.SimulateScenario.FULL_RECONNECT)
+        assert [event async for event in until(events, ev.Reconnected)]
+        await alice.publish_data(b"after")
+        assert [packet.payload for packet in await received(packets, 2)] == [b"before", b"after"]
+
+
 # --- keys -------------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from trio_livekit._session import packets as module
 from trio_livekit._session.labels import LOSSY, RELIABLE
 from trio_livekit._session.packet_events import ContinuityLost
 from trio_livekit._session.packets import Packets
+from trio_livekit._session.sealing import Verdict
 from trio_livekit._wire.data import decode_packet, encode_packet
 from trio_livekit.errors import (
     DeliveryError,
@@ -507,6 +508,7 @@ class Sealer:
 
     def __init__(self) -> None:
         self.error: LiveKitError | None = None
+        self.admits_plaintext = False
 
     def seal(self, value: p.Encryptable) -> p.Encrypted:
         if self.error is not None:
@@ -514,9 +516,16 @@ class Sealer:
         assert isinstance(value, p.UserPacket)
         return p.Encrypted(bytes(12), 0, value.payload[::-1])
 
-    def open(self, encrypted: p.Encrypted, sender_identity: str) -> p.Encryptable | None:
-        assert sender_identity == "ann"
-        return None if b"?" in encrypted.encrypted_value else p.UserPacket(encrypted.encrypted_value[::-1])
+    def open(self, packet: p.DataPacket, _size: int) -> p.Encryptable | Verdict:
+        value = packet.value
+        assert isinstance(value, p.Encrypted)
+        if b"?" in value.encrypted_value:
+            return Verdict.DROPPED
+        return Verdict.HELD if b"..." in value.encrypted_value else p.UserPacket(value.encrypted_value[::-1])
+
+    def admits(self, packet: p.DataPacket) -> bool:
+        assert packet.participant_identity == "ann"
+        return self.admits_plaintext
 
 
 @pytest.fixture
@@ -542,9 +551,29 @@ async def test_packets_are_decrypted(sealed: Bench) -> None:
     assert [(packet.value, packet.is_encrypted) for packet in sealed.got] == [(p.UserPacket(b"abc"), True)]
     statistics = sealed.packets.statistics()
     assert (statistics.undecryptable, statistics.plaintext_refused) == (1, 1)
-    sealed.packets.allows_plaintext = True
+    assert isinstance(sealed.packets.sealer, Sealer)
+    sealed.packets.sealer.admits_plaintext = True
     sealed.deliver(user("in the clear"))
     assert not sealed.got[-1].is_encrypted
+
+
+async def test_packets_that_are_held_occupy_the_receive_window(sealed: Bench) -> None:
+    packet = p.DataPacket(p.Encrypted(bytes(12), 0, bytes(300_000) + b"..."), "ann")
+    message = encode_packet(packet)
+    for _ in range(2):
+        sealed.packets.on_message(RELIABLE, message)
+    assert sealed.got == []
+    assert sealed.links.consumed == 0
+    sealed.packets.on_opened(packet, len(message), p.UserPacket(b"late"))
+    assert (sealed.got[-1].value, sealed.got[-1].is_encrypted) == (p.UserPacket(b"late"), True)
+    assert sealed.links.consumed == len(message)
+    sealed.packets.on_opened(packet, len(message), None)
+    assert sealed.links.consumed == 2 * len(message)
+    assert len(sealed.got) == 1
+    assert sealed.packets.statistics().undecryptable == 1
+    sealed.packets.close(None)
+    sealed.packets.on_opened(packet, len(message), p.UserPacket(b"too late"))
+    assert len(sealed.got) == 1
 
 
 async def test_what_cannot_be_encrypted_is_not_sent(sealed: Bench) -> None:

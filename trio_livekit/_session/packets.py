@@ -40,6 +40,7 @@ from ..errors import (
 from .labels import LOSSY, RELIABLE
 from .packet_events import ContinuityLost, PacketStatistics
 from .receipts import OnFullReconnect, Parcel, Receipt
+from .sealing import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,13 +75,16 @@ _ENCRYPTABLE = get_args(Encryptable)
 
 
 class Sealer(Protocol):
-    """End-to-end encryption of packets. Both methods are called in the step that sends or receives."""
+    """End-to-end encryption of packets. All methods are called in the step that sends or receives."""
 
     def seal(self, value: Encryptable) -> Encrypted:
         """Encrypt what is about to leave. Raises a ``LiveKitError`` where that is not possible."""
 
-    def open(self, encrypted: Encrypted, sender_identity: str) -> Encryptable | None:
-        """Decrypt what arrived; ``None`` where that is not possible."""
+    def open(self, packet: DataPacket, size: int) -> Encryptable | Verdict:
+        """Decrypt what arrived, or drop it; or hold it, until ``Packets.on_opened(packet, size, value)``."""
+
+    def admits(self, packet: DataPacket) -> bool:
+        """Whether a packet that should be encrypted, and is not, is to be taken as it is."""
 
 
 class SessionWatcher(Protocol):
@@ -104,7 +108,6 @@ class Packets:
 
     Attributes:
         sealer: encrypts and decrypts, where the room is encrypted end to end.
-        allows_plaintext: whether packets that should be encrypted are taken as they are where they are not.
         may_publish: whether the server lets this client send data, as far as it has said.
     """
 
@@ -118,7 +121,6 @@ class Packets:
         self._handlers: dict[type, Handler] = {}
         self._watchers: list[SessionWatcher] = []
         self.sealer: Sealer | None = None
-        self.allows_plaintext = False
         self.may_publish = True
         self._over: Exception | None = None
         self._present: dict[str, str] = {}  # SIDs by identity
@@ -296,7 +298,7 @@ class Packets:
             self._held += size
 
     def _take(self, packet: DataPacket, size: int) -> bool:
-        """Give a packet to its handler, unless it is to be dropped; returns whether it is done with."""
+        """Give a packet to its handler, unless it is to be dropped or held; returns whether it is done with."""
         now = trio.current_time()
         if size:
             missed = self._sequences.on_packet(packet.participant_sid, packet.sequence, now)
@@ -305,9 +307,30 @@ class Packets:
                 return True
             if missed:
                 self._announce(ContinuityLost(packet.participant_identity, missed))
-        opened = self._open(packet)
-        if opened is None:
+        value, sealer = packet.value, self.sealer
+        if isinstance(value, Encrypted):
+            opened = Verdict.DROPPED if sealer is None else sealer.open(packet, size)
+            if opened is Verdict.HELD:
+                return False
+            return self._take_opened(packet, size, None if isinstance(opened, Verdict) else opened, now)
+        if sealer is not None and isinstance(value, _ENCRYPTABLE) and not sealer.admits(packet):
+            self._plaintext_refused += 1
             return True
+        return self._dispatch(packet, size, now)
+
+    def on_opened(self, packet: DataPacket, size: int, value: Encryptable | None) -> None:
+        """A packet that was held to be decrypted has been, or cannot be."""
+        if self._over is None and self._take_opened(packet, size, value, trio.current_time()):
+            self.consume(size)
+
+    def _take_opened(self, packet: DataPacket, size: int, value: Encryptable | None, now: float) -> bool:
+        if value is None:
+            self._undecryptable += 1
+            return True
+        return self._dispatch(replace(packet, value=value, is_encrypted=True), size, now)
+
+    def _dispatch(self, opened: DataPacket, size: int, now: float) -> bool:
+        """Give a packet in the clear to its handler; returns whether it is done with."""
         value = opened.value
         if type(value) is UserPacket and self._nonces.is_repeat(opened.participant_identity, value.nonce, now):
             self._repeats += 1
@@ -318,20 +341,6 @@ class Packets:
             return True
         self._received += 1
         return handler(opened, size)
-
-    def _open(self, packet: DataPacket) -> DataPacket | None:
-        """The packet in the clear, or ``None`` if it is to be dropped."""
-        value, sealer = packet.value, self.sealer
-        if isinstance(value, Encrypted):
-            opened = None if sealer is None else sealer.open(value, packet.participant_identity)
-            if opened is None:
-                self._undecryptable += 1
-                return None
-            return replace(packet, value=opened, is_encrypted=True)
-        if sealer is not None and not self.allows_plaintext and isinstance(value, _ENCRYPTABLE):
-            self._plaintext_refused += 1
-            return None
-        return packet
 
     def _consume(self, size: int) -> None:
         self._consumed += size

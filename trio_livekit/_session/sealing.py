@@ -34,8 +34,8 @@ T = TypeVar("T")
 
 _MAX_HELD = 256
 _MAX_HELD_BYTES = 4 << 20
-"""What of one track, or of one sender's packets, is held while keys are derived. Whatever comes then is dropped: it is
-the newest that has to go, where the order is to stay."""
+"""What of one track, or of one sender's lossy packets, is held while keys are derived. Whatever comes then is dropped:
+it is the newest that has to go, where the order is to stay."""
 
 _REASONS = {
     Failure.MISSING_KEY: DecryptionFailureReason.MISSING_KEY,
@@ -70,11 +70,12 @@ class Opening(Generic[T]):
     all that could not be opened.
     """
 
-    __slots__ = ("_held", "_held_bytes", "_resume", "_sender", "dropped")
+    __slots__ = ("_bounded", "_held", "_held_bytes", "_resume", "_sender", "dropped")
 
-    def __init__(self, sender: _Sender, resume: Callable[[T, bytes | None], None]) -> None:
+    def __init__(self, sender: _Sender, resume: Callable[[T, bytes | None], None], bounded: bool) -> None:
         self._sender = sender
         self._resume = resume
+        self._bounded = bounded
         self._held: deque[tuple[T, bytes, int, bytes]] = deque()
         self._held_bytes = 0
         self.dropped = 0
@@ -111,7 +112,8 @@ class Opening(Generic[T]):
 
     def _hold(self, waiting: tuple[T, bytes, int, bytes]) -> Verdict:
         size = len(waiting[1])
-        if self._held and (len(self._held) >= _MAX_HELD or self._held_bytes + size > _MAX_HELD_BYTES):
+        is_full = len(self._held) >= _MAX_HELD or self._held_bytes + size > _MAX_HELD_BYTES
+        if self._bounded and self._held and is_full:
             return self.drop(DecryptionFailureReason.OVERFLOW)
         self._held.append(waiting)
         self._held_bytes += size
@@ -208,8 +210,11 @@ class Sealing:
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
-    def opening(self, identity: str, resume: Callable[[T, bytes | None], None]) -> Opening[T]:
-        """For one track, or the packets, of the participant ``identity``."""
+    def opening(self, identity: str, resume: Callable[[T, bytes | None], None], *, bounded: bool = True) -> Opening[T]:
+        """For one track, or one channel's packets, of the participant ``identity``.
+
+        ``bounded=False`` is for what a bound holds up elsewhere.
+        """
         sender = self._senders.get(identity)
         if sender is None:
             if len(self._senders) >= _MAX_SENDERS:
@@ -222,7 +227,7 @@ class Sealing:
                 failure_tolerance=options.failure_tolerance,
             )
             sender = self._senders[identity] = _Sender(self, identity, opener)
-        return Opening(sender, resume)
+        return Opening(sender, resume, bounded)
 
     def admits_plaintext(self, identity: str) -> bool:
         """Whether what this participant sends in the clear is to be taken."""

@@ -34,6 +34,7 @@ from .joining import signal_base_url
 from .labels import DATA_TRACK, RELIABLE
 from .nursery import lasting_nursery
 from .packet_events import ContinuityLost
+from .packet_sealing import PacketSealing
 from .packets import Packets
 from .parameters import Profile
 from .paths import Paths
@@ -157,6 +158,8 @@ class Session:
         self.publishing = Publishing(self._send_request, self._connection.links, self._reschedule, self.sealing)
         self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule, self.sealing)
         self.packets = Packets(self._connection.links, self._reschedule, self._announce)
+        if self.sealing is not None:
+            self.packets.sealer = PacketSealing(self.sealing, self.packets.on_opened)
         self.updating = Updating(self._send_request, self.publishing.published)
         self.user_packets = UserPackets(self.packets)
         self.packets.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)

@@ -5,10 +5,10 @@ from __future__ import annotations
 __all__ = ["SCENARIOS", "highest_rate"]
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..scenario import LOWER, OURSELVES, Metric, Options, Peer, Scenario
-from .rooms import Pair, open_pair
+from .rooms import open_pair
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,14 +57,20 @@ def measure_rate(peer: Peer, options: Options) -> dict[str, float]:
     seconds = options.pick(2.0, 0.25)
     with open_pair(peer) as pair:
         for name, size in _SIZES.items():
+            passed: dict[float, dict[str, Any]] = {}
 
-            def passes(rate: float, size: int = size) -> bool:
+            def passes(rate: float, size: int = size, passed: dict[float, dict[str, Any]] = passed) -> bool:
                 found = pair.stream(size, rate, seconds)
-                return bool(found["kept_up"]) and found["share"] >= _LEAST_SHARE
+                if not found["kept_up"] or found["share"] < _LEAST_SHARE:
+                    return False
+                passed[rate] = found
+                return True
 
             rate = highest_rate(passes, _FIRST_RATES[name], factor=options.pick(2.0, 4.0), halvings=options.pick(3, 1))
             values[f"{name}: frames"] = rate
             values[f"{name}: bytes"] = rate * size / 1e6
+            if rate in passed:
+                values |= _cpu(name, size, passed[rate])
     return values
 
 
@@ -90,12 +96,11 @@ def measure_cpu(peer: Peer, options: Options) -> dict[str, float]:
     values: dict[str, float] = {}
     with open_pair(peer) as pair:
         for name, (size, rate) in _LOADS.items():
-            values |= _cpu(pair, name, size, rate, options.pick(10.0, 1.5))
+            values |= _cpu(name, size, pair.stream(size, rate, options.pick(10.0, 1.5)))
     return values
 
 
-def _cpu(pair: Pair, name: str, size: int, rate: float, seconds: float) -> dict[str, float]:
-    found = pair.stream(size, rate, seconds)
+def _cpu(name: str, size: int, found: dict[str, Any]) -> dict[str, float]:
     gigabytes = found["received"] * size / 1e9
     return {
         f"{name}: publisher": found["push_cpu_s"] / gigabytes,
@@ -106,12 +111,17 @@ def _cpu(pair: Pair, name: str, size: int, rate: float, seconds: float) -> dict[
 SCENARIOS = (
     Scenario(
         "track-rate",
-        "highest rate of frames of which 99 % arrive",
+        "highest rate of frames of which 99 % arrive, and CPU time for a gigabyte at that rate",
         _PEERS,
         tuple(
             metric
             for size in _SIZES
-            for metric in (Metric(f"{size}: frames", "frames/s"), Metric(f"{size}: bytes", "MB/s"))
+            for metric in (
+                Metric(f"{size}: frames", "frames/s"),
+                Metric(f"{size}: bytes", "MB/s"),
+                Metric(f"{size}: publisher", "CPU-s/GB", LOWER),
+                Metric(f"{size}: subscriber", "CPU-s/GB", LOWER),
+            )
         ),
         measure_rate,
     ),

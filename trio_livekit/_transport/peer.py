@@ -58,6 +58,10 @@ _BURST_GAP_S = 0.0003
 _BURST_BYTES = 64 * 1024
 """What gathers of a burst before it is sent in the middle of the caller's step: about one segmented send."""
 
+_SOON_S = 0.05
+"""The timer is put off if it would run out within this time for nothing, as it would for each acknowledgement that was
+only to be delayed for a moment. Later ones are left alone: to move them costs more than to wake up."""
+
 _LARGEST_STUN_TYPE = 3
 """The first byte of a STUN message is not above this (RFC 7983)."""
 
@@ -521,8 +525,11 @@ class PeerConnection:
             if taken < len(datagrams):
                 self._hold_back(endpoint, datagrams[taken:], path.remote)
         deadline = core.next_timeout()
-        if deadline is not None and deadline < self._sleep.deadline:
-            self._sleep.deadline = deadline
+        if deadline is None:
+            deadline = math.inf
+        sleep = self._sleep
+        if deadline < sleep.deadline or sleep.deadline < now + _SOON_S <= deadline:
+            sleep.deadline = deadline
 
     def _hold_back(self, endpoint: DatagramEndpoint, datagrams: list[bytes], remote: Address) -> None:
         """A full socket buffer did not take these. Checks are lost, for the agent repeats them; the rest waits."""

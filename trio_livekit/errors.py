@@ -342,6 +342,8 @@ class StreamErrorReason(enum.Enum):
     NOT_READ = "not_read"  # nobody read it for too long, while it held up everything else
     TOPIC_TAKEN = "topic_taken"  # the topic is being listened to already, or is the library's own
     HEADER_TOO_LARGE = "header_too_large"  # topic, name and attributes are more than one packet holds
+    RECIPIENT_LEFT = "recipient_left"  # all of those it was for have left
+    NOT_ACKNOWLEDGED = "not_acknowledged"  # the server did not say that it has all of it
     WRITE_CANCELLED = "write_cancelled"  # a write was cancelled halfway: what follows it would have a hole before it
 
 

@@ -43,6 +43,7 @@ from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .regions import Regions
 from .sealing import EncryptionOptions, Sealing
 from .stats import RoomStats
+from .streams import Streams
 from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
 from .updating import Updating
 from .user_packets import UserPackets
@@ -162,6 +163,7 @@ class Session:
             self.packets.sealer = PacketSealing(self.sealing, self.packets.on_opened)
         self.updating = Updating(self._send_request, self.publishing.published)
         self.user_packets = UserPackets(self.packets)
+        self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
         self.packets.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)
         self.roster: Roster
         self.room = m.RoomInfo()
@@ -182,6 +184,7 @@ class Session:
         await self._connection.establish()
         self.user_packets.on_joined()
         logger.info("room %r: joined as %r (%s)", self.room.name, self.roster.local.identity, self.roster.local.sid)
+        self.streams.on_joined()
         self._kept = trio.Event()
         self._background.start_soon(self._keep_connected, name="room: connection")
         self._background.start_soon(self._keep_time, name="room: timers")
@@ -361,11 +364,13 @@ class Session:
             self.publishing.handle_timeout(now)
             self.subscribing.handle_timeout(now)
             self.packets.handle_timeout(now)
+            self.streams.handle_timeout(now)
             with trio.CancelScope(deadline=self._next_timeout()) as self._sleep:
                 await trio.sleep_forever()
 
     def _next_timeout(self) -> float:
-        deadlines = (self.publishing.next_timeout(), self.subscribing.next_timeout(), self.packets.next_timeout())
+        features = (self.publishing, self.subscribing, self.packets, self.streams)
+        deadlines = (feature.next_timeout() for feature in features)
         return min((deadline for deadline in deadlines if deadline is not None), default=math.inf)
 
     def _reschedule(self) -> None:

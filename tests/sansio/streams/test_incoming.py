@@ -411,6 +411,15 @@ def test_a_session_that_is_lost(bench: Bench) -> None:
     assert (stream.take_released(), whole.take_released(), bench.core.held_bytes) == (1, 100, 0)
 
 
+def test_a_room_that_is_lost(bench: Bench) -> None:
+    stream = bench.header()
+    bench.chunk(0, b"a")
+    bench.core.on_over(OSError("the end"))
+    assert stream.read(bench.now) == b"a"
+    with pytest.raises(OSError, match="the end"):
+        stream.read(bench.now)
+
+
 def test_what_nobody_reads_holds_up_the_connection_for_a_minute(bench: Bench) -> None:
     slow = bench.header()
     bench.chunk(0, size=CROWDED_BYTES)

@@ -128,7 +128,7 @@ class IncomingStream:
         self._unread: deque[_Piece] = deque()
         self._next_index = 0
         self._is_over = False
-        self._fault: StreamError | None = None
+        self._fault: Exception | None = None
         self._inflater = Inflater() if header.compression is Compression.DEFLATE_RAW else None
         self._content_bytes = 0  # that have been read
         self._decoder = codecs.getincrementaldecoder("utf-8")()
@@ -234,6 +234,11 @@ class IncomingStream:
         self._set_fault(reason, text, sender_reason)
         self._end()
 
+    def on_over(self, error: Exception) -> None:
+        """Nothing will come any more, because of ``error``."""
+        self._fault = error
+        self._end()
+
     def give_up_unread(self, text: str) -> None:
         """The stream ends here, whether or not its sender is done with it, and what is unread is gone."""
         self._set_fault(Reason.NOT_READ, text)
@@ -298,7 +303,7 @@ class IncomingStream:
         self.discard()
         raise self._error() from None
 
-    def _error(self) -> StreamError:
+    def _error(self) -> Exception:
         assert self._fault is not None
         return copy(self._fault)  # what we keep must not keep the frames of the application
 
@@ -417,6 +422,11 @@ class Incoming:
         """This client begins another session, in which nothing of this one goes on."""
         for stream in self._open():
             stream.fail(Reason.SESSION_LOST, "the connection was lost, and the room had to be joined anew")
+
+    def on_over(self, error: Exception) -> None:
+        """Nothing will come any more: what is not complete ends with ``error``."""
+        for stream in self._open():
+            stream.on_over(error)
 
     # --- for the streams ----------------------------------------------------------------------------------------------
 

@@ -30,20 +30,29 @@ class OutgoingStream:
         self._is_text = header.text is not None and is_plain
         self._total_bytes = header.total_length if is_plain else None
         self.content_bytes = 0
-        """Bytes of content in the chunks so far."""
+        """Bytes of content sent so far."""
         self._next_index = 0
 
-    def chunks(self, content: bytes | memoryview) -> Iterator[StreamChunk]:
-        """The chunks of some more content; what is drawn from this is taken as sent.
+    def cut(self, content: bytes | memoryview) -> Iterator[bytes]:
+        """Some more content, in pieces of the size of a chunk.
 
         Raises:
-            StreamError: it would be more than the header announced (``TOO_LONG``). Nothing of it counts then.
+            StreamError: it would be more than the header announced (``TOO_LONG``).
         """
         total = self._total_bytes
         if total is not None and self.content_bytes + len(content) > total:
             text = f"{len(content)} more bytes after {self.content_bytes} are over the {total} that were announced"
             raise self._error(StreamErrorReason.TOO_LONG, text)
-        return self._chunks(split_text(bytes(content)) if self._is_text else split_bytes(content))
+        return split_text(bytes(content)) if self._is_text else split_bytes(content)
+
+    def chunk(self, piece: bytes) -> StreamChunk:
+        """The next chunk. It counts when it has been sent."""
+        return StreamChunk(self.header.stream_id, self._next_index, piece)
+
+    def on_sent(self, chunk: StreamChunk) -> None:
+        """A chunk was sent."""
+        self._next_index += 1
+        self.content_bytes += len(chunk.content)
 
     def trailer(self, attributes: dict[str, str]) -> StreamTrailer:
         """The good end.
@@ -60,13 +69,6 @@ class OutgoingStream:
     def abort(self, reason: str) -> StreamTrailer:
         """The bad end: readers get an error with this reason in it."""
         return StreamTrailer(self.header.stream_id, reason or "aborted")
-
-    def _chunks(self, pieces: Iterator[bytes]) -> Iterator[StreamChunk]:
-        for piece in pieces:
-            chunk = StreamChunk(self.header.stream_id, self._next_index, piece)
-            self._next_index += 1
-            self.content_bytes += len(piece)
-            yield chunk
 
     def _error(self, reason: StreamErrorReason, text: str) -> StreamError:
         return StreamError(reason, text, stream_id=self.header.stream_id)

@@ -1,0 +1,231 @@
+"""Streams on links that remember: forms, order, back-pressure, and every way in which one can end."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from trio_livekit._sansio.packets import messages as p
+from trio_livekit._sansio.signal.messages import Capability, ParticipantInfo
+from trio_livekit._sansio.signal.roster import Roster
+from trio_livekit._sansio.streams.chunking import split_bytes
+from trio_livekit._sansio.streams.deflate import deflate
+from trio_livekit._sansio.streams.incoming import Limits
+from trio_livekit._session.packets import Packets
+from trio_livekit._session.streams import Streams
+from trio_livekit._wire.data import decode_packet, encode_packet
+from trio_livekit.errors import RecipientNotFound, StreamError, StreamErrorReason
+
+from .test_packets import FakeLinks
+
+if TYPE_CHECKING:
+    from trio.testing import MockClock
+
+    from trio_livekit._sansio.streams.info import TextStreamInfo
+
+Reason = StreamErrorReason
+
+TEXT = p.StreamHeader("id", 0, "chat", "text/plain", text=p.TextHeader())
+BYTES = p.StreamHeader("id", 0, "files", "application/octet-stream")
+ABLE = (2, (Capability.COMPRESSION_DEFLATE_RAW,))
+
+
+class Bench:
+    """Streams, with the session, the server and ann played by the test."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.links = FakeLinks()
+        self.roster = Roster(ParticipantInfo("PA_me", "me"))
+        self.packets = Packets(self.links, lambda: None, lambda _event: None)  # type: ignore[arg-type]
+        self.streams = Streams(self.packets, lambda: self.roster, nursery.start_soon, lambda: None)
+        self.taken: list[tuple[TextStreamInfo, str | StreamError]] = []
+        self.held = 0
+
+    def join(self, identity: str, protocol: int = 2, capabilities: tuple[int, ...] = ABLE[1]) -> None:
+        info = ParticipantInfo(f"PA_{identity}", identity, client_protocol=protocol, capabilities=capabilities)
+        self.roster.apply([info])
+        self.packets.on_participant(info, is_new=True)
+
+    def leave(self, identity: str) -> None:
+        info = self.roster.get(identity)
+        assert info is not None
+        self.packets.on_participant_left(info)
+
+    def take(self, info: TextStreamInfo, text: str | StreamError) -> None:
+        self.taken.append((info, text))
+
+    def deliver(self, *values: p.Value, sender: str = "ann") -> int:
+        """Messages arrive; returns their size."""
+        size = 0
+        for value in values:
+            data = encode_packet(p.DataPacket(value, sender, f"PA_{sender}"))
+            self.packets.on_message("_reliable", data)
+            size += len(data)
+        return size
+
+    def sent(self) -> list[p.Value]:
+        """What was sent since the last call; the server acknowledges it."""
+        packets = [decode_packet(data) for data in self.links.sent.pop("_reliable", [])]
+        self.links.buffered.clear()
+        self.links.unsent.clear()
+        self.packets.on_progress()
+        return [packet.value for packet in packets if packet is not None]
+
+    async def serve(self) -> None:
+        """Acknowledge all that is sent from now on."""
+        while True:
+            await trio.sleep(0.01)
+            self.links.buffered.clear()
+            self.packets.on_progress()
+
+    def lose_session(self) -> None:
+        self.packets.on_session_lost()
+        self.links = FakeLinks()
+        self.packets.on_session_replaced(self.links)  # type: ignore[arg-type]
+        self.packets.on_connected(self.links)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+async def bench(autojump_clock: MockClock, nursery: trio.Nursery) -> Bench:
+    return Bench(nursery)
+
+
+@pytest.fixture
+async def served(bench: Bench, nursery: trio.Nursery) -> Bench:
+    """What is sent is acknowledged."""
+    nursery.start_soon(bench.serve)
+    return bench
+
+
+def values(bench: Bench) -> list[p.Value]:
+    packets = [decode_packet(data) for data in bench.links.sent["_reliable"]]
+    return [packet.value for packet in packets if packet is not None]
+
+
+# --- forms ------------------------------------------------------------------------------------------------------------
+
+
+async def test_short_content_is_in_the_header(served: Bench) -> None:
+    served.join("ann", 2, ())
+    await served.streams.send(TEXT, b"hello", ["ann"])
+    assert values(served) == [replace(TEXT, inline_content=b"hello")]
+
+
+async def test_content_is_compressed_where_that_is_shorter(served: Bench) -> None:
+    served.join("ann")
+    content = b"all the same " * 3000
+    await served.streams.send(TEXT, content)
+    await served.streams.send(TEXT, b"short")
+    await served.streams.send(TEXT, content, compress=False)
+    deflated = b"".join(deflate(content))
+    first, second, *rest = values(served)
+    assert first == replace(TEXT, inline_content=deflated, compression=p.Compression.DEFLATE_RAW)
+    assert second == replace(TEXT, inline_content=b"short")
+    assert [type(value) for value in rest] == [p.StreamHeader, *[p.StreamChunk] * 3, p.StreamTrailer]
+
+
+async def test_much_compressed_content_is_in_chunks(served: Bench) -> None:
+    served.join("ann")
+    content = os.urandom(50_000).hex().encode()
+    await served.streams.send(BYTES, content)
+    header, *chunks, trailer = values(served)
+    assert header == replace(BYTES, compression=p.Compression.DEFLATE_RAW)
+    assert b"".join(chunk.content for chunk in chunks) == b"".join(deflate(content))
+    assert trailer == p.StreamTrailer("id")
+
+
+@pytest.mark.parametrize("somebody", ["nobody", "old", "unknown"])
+async def test_the_form_that_everybody_understands(served: Bench, somebody: str) -> None:
+    recipients = []
+    if somebody == "old":
+        served.join("ann")
+        served.join("bob", 1)
+    elif somebody == "unknown":
+        recipients = ["hidden"]
+    await served.streams.send(BYTES, b"content", recipients)
+    assert values(served) == [BYTES, p.StreamChunk("id", 0, b"content"), p.StreamTrailer("id")]
+
+
+async def test_those_named_have_to_be_there(bench: Bench) -> None:
+    for open_it in (
+        lambda: bench.streams.send(TEXT, b"", ["ann"], within_s=3),
+        lambda: bench.streams.open(TEXT, ["ann"], within_s=3).__aenter__(),
+    ):
+        with pytest.raises(RecipientNotFound):
+            await open_it()
+    assert values(bench) == []
+
+
+async def test_a_header_that_is_too_large(bench: Bench) -> None:
+    with pytest.raises(StreamError) as error:
+        await bench.streams.send(replace(BYTES, attributes={"k": "v" * 15_000}), b"")
+    assert error.value.reason is Reason.HEADER_TOO_LARGE
+    assert values(bench) == []
+
+
+# --- texts for the library --------------------------------------------------------------------------------------------
+
+
+async def test_texts_for_the_library(bench: Bench) -> None:
+    bench.streams.take_text("chat", bench.take, limit_bytes=200_000)
+    whole = replace(TEXT, inline_content="é".encode(), attributes={"k": "v"})
+    bench.deliver(whole, sender="bob")
+    ((info, text),) = bench.taken
+    assert (info.sender_identity, info.attributes, text) == ("bob", {"k": "v"}, "é")
+
+    long = b"x" * 60_000
+    deflated = b"".join(deflate(long))
+    bench.deliver(replace(TEXT, inline_content=deflated, compression=p.Compression.DEFLATE_RAW))
+    assert bench.taken[1][1] == long.decode(), "still in the step that received it"
+
+    bench.deliver(TEXT, p.StreamChunk("id", 0, b"a"), p.StreamChunk("id", 1, b"b"))
+    await wait_all_tasks_blocked()
+    assert len(bench.taken) == 2
+    bench.deliver(p.StreamTrailer("id", attributes={"more": "so"}))
+    await wait_all_tasks_blocked()
+    info, text = bench.taken[2]
+    assert (info.attributes, text) == ({"more": "so"}, "ab")
+    assert bench.packets._held == 0
+
+    with pytest.raises(StreamError) as error, bench.streams.listen("chat", Limits(), text=True):
+        pass
+    assert error.value.reason is Reason.TOPIC_TAKEN
+    bench.deliver(replace(BYTES, topic="chat", inline_content=b"not a text"))
+    assert len(bench.taken) == 3
+
+
+@pytest.mark.parametrize("size", [999, 1001, 10**5])
+@pytest.mark.parametrize("form", ["inline", "compressed", "chunks"])
+async def test_texts_for_the_library_have_a_limit(bench: Bench, size: int, form: str) -> None:
+    bench.streams.take_text("chat", bench.take, limit_bytes=1000)
+    content = b"x" * size
+    if form == "chunks":
+        chunks = [p.StreamChunk("id", n, piece) for n, piece in enumerate(split_bytes(content, 100))]
+        bench.deliver(TEXT, *chunks, p.StreamTrailer("id"))
+    elif form == "inline":
+        bench.deliver(replace(TEXT, inline_content=content))
+    else:
+        kind = p.Compression.DEFLATE_RAW
+        bench.deliver(replace(TEXT, inline_content=b"".join(deflate(content)), compression=kind))
+    await wait_all_tasks_blocked()
+    ((_, text),) = bench.taken
+    if size < 1000:
+        assert text == content.decode()
+    else:
+        assert isinstance(text, StreamError)
+        assert text.reason is Reason.TOO_LARGE
+    assert bench.packets._held == 0
+
+
+async def test_texts_for_the_library_that_go_wrong(bench: Bench) -> None:
+    bench.streams.take_text("chat", bench.take, limit_bytes=1000)
+    bench.deliver(replace(TEXT, inline_content=b"\xff"))
+    bench.deliver(TEXT, p.StreamTrailer("id", "no"))
+    await wait_all_tasks_blocked()
+    reasons = [error.reason for _, error in bench.taken if isinstance(error, StreamError)]
+    assert reasons == [Reason.DECODE_FAILED, Reason.ABORTED]

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import struct
+from dataclasses import replace
 
 import pytest
 
+from tests.fuzz.meter import Meter
 from tests.sansio.channels.test_table import contents, of
 from tests.sansio.channels.test_table import joined as joined_channels
 from tests.sansio.sctp.harness import HandmadePeer, data_chunk, joined, messages
 from trio_livekit._sansio.channels import AssociationLost, ChannelOpened, DataChannels
 from trio_livekit._sansio.channels.dcep import Open, encode_open
 from trio_livekit._sansio.dtls.roles import Role
-from trio_livekit._sansio.sctp import Association, AssociationUp, Config
+from trio_livekit._sansio.sctp import Association, AssociationRestarted, AssociationUp, Config
 from trio_livekit._sansio.sctp import chunks as c
 from trio_livekit._sansio.sctp.packet import PacketSealer
 from trio_livekit._sansio.sctp.parameters import STATE_COOKIE, encode_parameter
@@ -98,6 +100,39 @@ def test_s17_cookies_forged_stale_or_replayed():
     peer.send(c.encode_chunk(c.COOKIE_ECHO, 0, cookie))  # again: no second beginning
     peer.send(data_chunk(1000))
     assert messages(peer.events()) == []
+
+
+def test_s16_a_handshake_that_comes_back_to_its_sender_is_dropped():
+    """Else an association could be made to shake hands with itself, and take nothing of the true peer."""
+    peer = HandmadePeer(establish=False)
+    own = c.encode_init(c.INIT, peer.init)
+    peer.association.receive_datagram(PacketSealer(5000, 5000, 0).seal(own), peer.now)
+    assert peer.received() == []
+    answer = replace(peer.init, parameters=(*peer.init.parameters, (STATE_COOKIE, b"cookie")))
+    peer.send(c.encode_init(c.INIT_ACK, answer))
+    assert peer.received() == []
+    peer.establish()
+    assert is_alive(peer)
+
+
+def test_s17_a_second_valid_cookie_of_the_peer_is_a_restart():
+    """RFC 9260 section 5.2.2: what was under way is gone, the streams begin anew, and the old numbers are dead."""
+    peer = HandmadePeer()
+    old = PacketSealer(5000, 5000, peer.init.tag)
+    for n in range(3):
+        peer.send(data_chunk(1000 + n, b"before", ssn=n))
+    peer.events()
+    newcomer = c.Init(0x5EC0D, 1 << 20, 65535, 65535, 5000, peer.init.parameters)
+    peer.association.receive_datagram(PacketSealer(5000, 5000, 0).seal(c.encode_init(c.INIT, newcomer)), peer.now)
+    [body] = [body for kind, _, body in peer.received() if kind == c.INIT_ACK]
+    answer = c.decode_init(body)
+    fresh = PacketSealer(5000, 5000, answer.tag)
+    cookie = dict(answer.parameters)[STATE_COOKIE]
+    peer.association.receive_datagram(fresh.seal(c.encode_chunk(c.COOKIE_ECHO, 0, cookie)), peer.now)
+    assert of(peer.events(), AssociationRestarted)
+    peer.association.receive_datagram(old.seal(data_chunk(1003, b"old", ssn=3)), peer.now)
+    peer.association.receive_datagram(fresh.seal(data_chunk(5000, b"new")), peer.now)
+    assert messages(peer.events()) == [b"new"]
 
 
 def test_s18_structured_fuzz_of_every_chunk():
@@ -189,6 +224,19 @@ def test_s19_gap_bombs_and_optimistic_acknowledgements_are_ignored_as_a_whole():
     assert peer.association.statistics().cwnd == grown.cwnd
 
 
+def test_s19_the_cost_of_a_sack_follows_what_is_outstanding_and_not_what_it_claims():
+    """Counted in calls: time would depend on the machine."""
+    peer = HandmadePeer()
+    for _ in range(8):
+        peer.association.send(0, 53, bytes(1000), now=peer.now)
+    peer.received()
+    for gaps in gap_bombs(8):
+        packet = peer.sealer.seal(c.encode_sack(peer.init.initial_tsn, 1 << 20, gaps, []))
+        with Meter(100):
+            peer.association.receive_datagram(packet, peer.now)
+    assert is_alive(peer)
+
+
 def test_s20_memory_of_the_receiver_is_bounded():
     window = 100_000
     peer = HandmadePeer(receive_window=window, max_receive_message_size=50_000)
@@ -251,6 +299,21 @@ def test_s21_forward_tsn_moves_forward_only_and_within_the_window():
     peer.send(c.encode_forward_tsn(c.ForwardTsn(1002, many)))
     assert peer.association.statistics().held == 0
     assert [sack.cumulative_tsn for sack in peer.sacks()] == [1003]
+    assert not of(peer.events(), AssociationLost)
+
+
+def test_s21_what_comes_while_a_reset_waits_takes_no_memory():
+    """Once, such FORWARD-TSNs were put aside without a limit."""
+    peer = HandmadePeer()
+    reset = struct.pack(">LLLH", 1000, 0, 1_000_100, 7)
+    peer.send(c.encode_chunk(c.RECONFIG, 0, encode_parameter(13, reset)))  # waits for a TSN that is far away
+    for n in range(5000):
+        skipped = [(n * 13 + at & 0xFFFF, n & 0xFFFF) for at in range(100)]
+        peer.send(c.encode_forward_tsn(c.ForwardTsn(1000 + n, skipped)))
+    assert peer.association.statistics().held == 0
+    assert len(peer.association._link.receiver._reassembly._streams) <= 1024
+    assert len(peer.received()) < 20
+    peer.send(data_chunk(6000, b"alive?", stream_id=7, ssn=0))
     assert not of(peer.events(), AssociationLost)
 
 

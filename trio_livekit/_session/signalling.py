@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["SignalCounters", "SignalLost", "Signalling"]
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 _QUEUE_REQUESTS = 128
 """Requests waiting to be sent. The server closes the connection at about 200 in flight, so more would not help."""
+
+_COMPLAINTS_S = 1.0
+"""Between two lines of the log about messages that make no sense."""
 
 _LEAVE_TIMEOUT_S = 0.5
 
@@ -50,6 +54,8 @@ class Signalling:
         self._deliver = deliver
         self._outbox, self._to_send = trio.open_memory_channel[bytes](_QUEUE_REQUESTS)
         self._last_pong = trio.current_time()
+        self._complained_at = -math.inf
+        self._ignored = 0  # messages, since then
         self.rtt_s: float | None = None
 
     def send_nowait(self, request: Request) -> None:
@@ -132,12 +138,19 @@ class Signalling:
             response = decode_response(message)
         except DecodeError as exc:
             self._counters.malformed += 1
-            logger.warning("ignored a signalling message of %d bytes: %s", len(message), exc)
+            self._complain(len(message), exc)
             return None
         self._counters.received += 1
         if response is not None:
             logger.debug("received %s", type(response).__name__)
         return response
+
+    def _complain(self, size: int, exc: DecodeError) -> None:
+        """Once a second at most: whoever sends nonsense must not fill the log."""
+        self._ignored += 1
+        if trio.current_time() - self._complained_at >= _COMPLAINTS_S:
+            logger.warning("ignored %d signalling messages, the last of %d bytes: %s", self._ignored, size, exc)
+            self._complained_at, self._ignored = trio.current_time(), 0
 
     def _on_pong(self, pong: Pong) -> None:
         self._last_pong = now = trio.current_time()

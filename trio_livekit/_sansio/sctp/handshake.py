@@ -13,7 +13,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from ...errors import DecodeError
-from .chunks import COOKIE_ECHO, INIT, INIT_ACK, decode_init, encode_chunk, encode_init
+from .chunks import COOKIE_ECHO, INIT, INIT_ACK, Init, decode_init, encode_chunk, encode_init
 from .cookie import CookieJar
 from .negotiation import PeerInfo, make_init, peer_info, unrecognized
 from .packet import PacketSealer
@@ -115,7 +115,7 @@ class Handshake:
 
     def on_init(self, body: bytes, now: float) -> None:
         """Answer an INIT without keeping anything of it (sections 5.1 and 5.2.1). DecodeError if it is malformed."""
-        init = decode_init(body)
+        init = self._decode(body)
         peer = peer_info(init)
         second, count = self._init_acks
         if second != int(now):
@@ -137,7 +137,7 @@ class Handshake:
         """Take an INIT-ACK; True when it moved us to COOKIE-ECHOED. DecodeError if it is malformed."""
         if self.state is not State.COOKIE_WAIT:
             return False
-        init = decode_init(body)
+        init = self._decode(body)
         cookies = [value for kind, value in init.parameters if kind == STATE_COOKIE]
         if not cookies:
             raise DecodeError("INIT-ACK without a cookie")
@@ -193,6 +193,13 @@ class Handshake:
         else:
             self._echo_due = True
             self._arm_t1(now)
+
+    def _decode(self, body: bytes) -> Init:
+        """An INIT or INIT-ACK; one of our own that comes back is malformed, or else we might connect to ourselves."""
+        init = decode_init(body)
+        if init.tag == self.tag:
+            raise DecodeError("the handshake of this end came back to it")
+        return init
 
     def _establish(self) -> None:
         self.state = State.ESTABLISHED

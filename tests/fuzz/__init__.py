@@ -1,0 +1,1 @@
+"""Hostile input for every parser and every core: ``python -m tests.fuzz --seconds 60``."""

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trio_livekit.cli.demo.display import layout, open_display, table_lines
+from trio_livekit.cli.demo.display import demo_table, layout
 from trio_livekit.cli.demo.meters import Meter, decode_reading, encode_reading
 from trio_livekit.cli.demo.telemetry import Reading
-from trio_livekit.cli.demo.wording import bytes_text, details_text, milliseconds, sparkline, value_text
+from trio_livekit.cli.demo.wording import details_text, value_text
+from trio_livekit.cli.tables import open_display, table_lines
+from trio_livekit.cli.wording import bytes_text, milliseconds, sparkline
 from trio_livekit.data_tracks import DataTrackFrame, now_ms
 
 GB = 1e9
@@ -92,7 +94,7 @@ def test_the_table_fits(width):
     meters = [meter("cpu"), meter("network", Reading(123_456_789, "B/s", "/proc/net/dev"))]
     for _ in range(300):
         meters[0].tick()
-    lines = table_lines(meters, "title" * 50, "footer" * 50, width=width, ascii_only=False)
+    lines = table_lines(demo_table(meters, "title" * 50, "footer" * 50, width=width, ascii_only=False), width)
     assert len(lines) == 7
     if width >= 80:
         assert max(map(len, lines)) == width
@@ -106,14 +108,15 @@ class Terminal(io.TextIOWrapper):
 
 
 def test_without_rich_the_table_is_drawn_over(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "trio_livekit.cli.demo.rich_display", None)
+    monkeypatch.setitem(__import__("sys").modules, "trio_livekit.cli.rich_tables", None)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((80, 24)))
     raw = io.BytesIO()
     stream = Terminal(raw, encoding="ascii", write_through=True)
     with open_display(stream) as display:
-        display.show([meter()], "title", "footer")
-        display.show([meter()], "title", "footer")
+        assert display.width == 79
+        for _ in range(2):
+            display.show(demo_table([meter()], "title", "footer", width=display.width, ascii_only=display.ascii_only))
     first, second = raw.getvalue().decode("ascii").split("\x1b[6A")
     assert first.count("\n") == 6  # the cursor is where it was
     assert second.startswith("\x1b[J")
@@ -127,7 +130,8 @@ def test_with_rich_every_column_has_place(monkeypatch, width):
     raw = io.BytesIO()
     stream = Terminal(raw, encoding="utf-8", write_through=True)
     with open_display(stream) as display:
-        display.show([meter("cpu"), meter("network", Reading(123_456_789, "B/s", "/proc/net/dev"))], "title", "footer")
+        meters = [meter("cpu"), meter("network", Reading(123_456_789, "B/s", "/proc/net/dev"))]
+        display.show(demo_table(meters, "title", "footer", width=display.width, ascii_only=display.ascii_only))
     text = raw.getvalue().decode()
     assert "frames/s" in text
     assert "123 MB/s" in text

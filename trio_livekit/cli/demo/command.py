@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ...room import Room
     from ..interrupt import Interrupt
-    from .display import LiveTable
+    from ..tables import LiveTable
     from .meters import Meter
     from .summary import Setup
     from .telemetry import Sensor
@@ -121,7 +121,7 @@ async def _run_live(sensors: Sequence[Sensor], meters: Sequence[Meter], setup: S
     """Publish and show until cancelled."""
     import trio
 
-    from .display import open_display
+    from ..tables import open_display
 
     with contextlib.ExitStack() as stack:
         # Before anything is sent: to import rich takes longer than a frame does, and all of this shares one thread.
@@ -159,6 +159,8 @@ async def _show(display: LiveTable, meters: Sequence[Meter], setup: Setup, secon
     """The live table."""
     import trio
 
+    from .display import demo_table
+
     title = f"trio-livekit demo: this machine's telemetry through {setup.url}"
     started = trio.current_time()
 
@@ -168,7 +170,8 @@ async def _show(display: LiveTable, meters: Sequence[Meter], setup: Setup, secon
         elapsed = trio.current_time() - started
         until = f"of {seconds:g} s" if seconds else "s, Ctrl-C ends"
         frames = sum(meter.frames for meter in meters)
-        display.show(meters, title, f"{elapsed:.0f} {until} | {frames} frames | latency since the start")
+        footer = f"{elapsed:.0f} {until} | {frames} frames | latency since the start"
+        display.show(demo_table(meters, title, footer, width=display.width, ascii_only=display.ascii_only))
 
     try:
         while True:

@@ -1,52 +1,56 @@
-"""The live table: with rich on a terminal, without it by a few escape sequences, and into a file as plain text."""
+"""The demo's table: one row for each track, with as many details and readings as there is place for."""
 
 from __future__ import annotations
 
-__all__ = [
-    "GAP",
-    "HEADINGS",
-    "WIDTHS",
-    "LiveTable",
-    "cells",
-    "layout",
-    "meter_sparkline",
-    "open_display",
-    "table_lines",
-]
+__all__ = ["demo_table", "layout"]
 
-import os
-import shutil
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING
 
-from .wording import bytes_text, details_text, milliseconds, sparkline, value_text
+from ..tables import GAP, Column, Table
+from ..wording import bytes_text, milliseconds, sparkline
+from .wording import details_text, value_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from .meters import Meter
 
-HEADINGS = ("track", "frames/s", "bytes/s", "lost", "p50 ms", "p99 ms", "latest")
-WIDTHS = (7, 8, 8, 5, 6, 6, 11)  # all but the first are aligned to the right
-GAP = 2
+_COLUMNS = (
+    Column("track", 7, "bold cyan", left=True),
+    Column("frames/s", 8),
+    Column("bytes/s", 8),
+    Column("lost", 5),
+    Column("p50 ms", 6, "green"),
+    Column("p99 ms", 6, "green"),
+    Column("latest", 11, "bold"),
+)
+_LOST = 3
 _DETAILS_WIDTH = 40
 _WIDE = 118
 """From how many columns on there is place for details."""
 
-_LOG_INTERVAL_S = 2.0
+
+def layout(width: int) -> tuple[int, int]:
+    """How wide the details and the sparkline are on a terminal of ``width`` columns; 0 where there is no place."""
+    left = width - sum(column.width for column in _COLUMNS) - GAP * len(_COLUMNS)
+    details = _DETAILS_WIDTH if width >= _WIDE else 0
+    return details, max(0, left - (details + GAP if details else 0))
 
 
-class LiveTable(Protocol):
-    """Something that shows the meters again and again."""
+def demo_table(meters: Sequence[Meter], title: str, footer: str, *, width: int, ascii_only: bool) -> Table:
+    """What there is to see of the tracks on ``width`` columns."""
+    details, spark = layout(width)
+    extra = [Column("", details, "dim", left=True)] if details else []
+    columns = [*_COLUMNS, *extra, Column("", spark, "cyan", left=True)]
+    rows = []
+    for meter in meters:
+        middle = [details_text(meter.latest)] if details else []
+        rows.append([*_cells(meter), *middle, _bars(meter, spark, ascii_only=ascii_only)])
+    alarms = frozenset((row, _LOST) for row, meter in enumerate(meters) if meter.lost)
+    return Table(title, columns, rows, footer, alarms)
 
-    interval_s: float
 
-    def show(self, meters: Sequence[Meter], title: str, footer: str) -> None:
-        """Show how things stand."""
-
-
-def cells(meter: Meter) -> tuple[str, ...]:
-    """What the columns say of one track, without details and sparkline."""
+def _cells(meter: Meter) -> tuple[str, ...]:
     return (
         meter.name,
         f"{meter.frames_per_s:.1f}",
@@ -58,92 +62,7 @@ def cells(meter: Meter) -> tuple[str, ...]:
     )
 
 
-def layout(width: int) -> tuple[int, int]:
-    """How wide the details and the sparkline are on a terminal of ``width`` columns; 0 where there is no place."""
-    left = width - sum(WIDTHS) - GAP * len(WIDTHS)
-    details = _DETAILS_WIDTH if width >= _WIDE else 0
-    return details, max(0, left - (details + GAP if details else 0))
-
-
-def meter_sparkline(meter: Meter, width: int, *, ascii_only: bool) -> str:
+def _bars(meter: Meter, width: int, *, ascii_only: bool) -> str:
     """The track's readings; shares of a whole are drawn as such."""
     top = 100.0 if meter.latest is not None and meter.latest["unit"] == "%" else None
     return sparkline(meter.history, width, top=top, ascii_only=ascii_only)
-
-
-def table_lines(meters: Sequence[Meter], title: str, footer: str, *, width: int, ascii_only: bool) -> list[str]:
-    """The table as plain text."""
-    details, spark = layout(width)
-
-    def line(texts: Sequence[str], detail: str, bars: str) -> str:
-        first, *rest = texts
-        columns = [f"{first:<{WIDTHS[0]}}"]
-        columns += [f"{text:>{size}}" for text, size in zip(rest, WIDTHS[1:], strict=True)]
-        if details:
-            columns.append(f"{detail[:details]:<{details}}")
-        return (" " * GAP).join([*columns, bars]).rstrip()
-
-    lines = [title[:width], "", line(HEADINGS, "", "")]
-    lines += [
-        line(cells(meter), details_text(meter.latest), meter_sparkline(meter, spark, ascii_only=ascii_only))
-        for meter in meters
-    ]
-    return [*lines, "", footer[:width]]
-
-
-@contextmanager
-def open_display(stream: TextIO) -> Iterator[LiveTable]:
-    """The best display that ``stream`` can show."""
-    ascii_only = not _can_show_blocks(stream)
-    if not stream.isatty() or os.environ.get("TERM") == "dumb":
-        yield _Log(stream, ascii_only)
-        return
-    try:
-        from .rich_display import rich_display
-    except ImportError:
-        yield _Redrawn(stream, ascii_only)
-        return
-    with rich_display(stream, ascii_only) as display:
-        yield display
-
-
-class _Log:
-    """For files and pipes: the table again every few seconds."""
-
-    interval_s = _LOG_INTERVAL_S
-
-    def __init__(self, stream: TextIO, ascii_only: bool) -> None:
-        self._stream = stream
-        self._ascii_only = ascii_only
-
-    def show(self, meters: Sequence[Meter], title: str, footer: str) -> None:
-        width = shutil.get_terminal_size().columns
-        lines = table_lines(meters, title, footer, width=width, ascii_only=self._ascii_only)
-        print(*lines, "", sep="\n", file=self._stream, flush=True)
-
-
-class _Redrawn:
-    """For terminals where there is no rich: the table over the last one."""
-
-    interval_s = 0.25
-
-    def __init__(self, stream: TextIO, ascii_only: bool) -> None:
-        self._stream = stream
-        self._ascii_only = ascii_only
-        self._height = 0
-
-    def show(self, meters: Sequence[Meter], title: str, footer: str) -> None:
-        width = shutil.get_terminal_size().columns
-        lines = table_lines(meters, title, footer, width=width - 1, ascii_only=self._ascii_only)
-        up = f"\x1b[{self._height}A" if self._height else ""
-        self._height = len(lines)
-        self._stream.write("\r" + up + "\x1b[J" + "\n".join(lines) + "\n")
-        self._stream.flush()
-
-
-def _can_show_blocks(stream: TextIO) -> bool:
-    try:
-        "▁█".encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True

@@ -10,12 +10,12 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from ..latency import Latencies
+from ..rates import Rates
 
 if TYPE_CHECKING:
     from ...data_tracks import DataTrackFrame, DataTrackSubscription, LocalDataTrack
     from .telemetry import Reading
 
-_RATE_WINDOW_S = 2.0
 _HISTORY = 240
 
 
@@ -60,7 +60,7 @@ class Meter:
         self.latencies = Latencies()
         self.timestamp_latencies = Latencies()
         self.history: deque[float] = deque(maxlen=_HISTORY)
-        self._recent: deque[tuple[float, int, int]] = deque()
+        self._rates = Rates()
 
     async def receive(self) -> None:
         """Take in frames until the track ends."""
@@ -79,20 +79,17 @@ class Meter:
 
     def tick(self) -> None:
         """Remember where things stand; call it at a steady pace."""
-        now = time.monotonic()
-        self._recent.append((now, self.frames, self.payload_bytes))
-        while len(self._recent) > 2 and now - self._recent[0][0] > _RATE_WINDOW_S:
-            self._recent.popleft()
+        self._rates.tick(self.frames, self.payload_bytes)
         if self.latest is not None:
             self.history.append(float(self.latest["value"]))
 
     @property
     def frames_per_s(self) -> float:
-        return self._per_second(1)
+        return self._rates.per_second(0)
 
     @property
     def bytes_per_s(self) -> float:
-        return self._per_second(2)
+        return self._rates.per_second(1)
 
     @property
     def lost(self) -> int:
@@ -104,9 +101,3 @@ class Meter:
     def is_drained(self) -> bool:
         """Whether everything that was sent is accounted for."""
         return self.frames + self.lost >= self.published.statistics().frames_sent
-
-    def _per_second(self, column: int) -> float:
-        if len(self._recent) < 2:
-            return 0.0
-        first, last = self._recent[0], self._recent[-1]
-        return (last[column] - first[column]) / (last[0] - first[0]) if last[0] > first[0] else 0.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..._version import __version__
-from .wording import bytes_text, milliseconds
+from ..wording import bytes_text, milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

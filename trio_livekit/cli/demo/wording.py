@@ -1,33 +1,12 @@
-"""Numbers as short texts."""
+"""Readings as short texts."""
 
 from __future__ import annotations
 
-__all__ = ["bytes_text", "details_text", "milliseconds", "sparkline", "value_text"]
+__all__ = ["details_text", "value_text"]
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-BLOCKS = "▁▂▃▄▅▆▇█"
-ASCII_BLOCKS = "_.-:=+*#"
-
-
-def bytes_text(count: float) -> str:
-    """``512 B``, ``1.2 kB``, ``15.6 GB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def milliseconds(seconds: float | None) -> str:
-    """``0.84``, ``12.3``, ``250``, or a dash."""
-    if seconds is None:
-        return "-"
-    value = seconds * 1000
-    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+from ..wording import bytes_text
 
 
 def value_text(reading: dict[str, Any] | None) -> str:
@@ -59,12 +38,3 @@ def details_text(reading: dict[str, Any] | None) -> str:
     if "this process" in reading["source"]:
         parts.append("this process")
     return ", ".join(parts)
-
-
-def sparkline(values: Iterable[float], width: int, *, top: float | None = None, ascii_only: bool = False) -> str:
-    """The last ``width`` values as bars, from zero to ``top`` (by default the greatest of them)."""
-    blocks = ASCII_BLOCKS if ascii_only else BLOCKS
-    shown = list(values)[-width:] if width > 0 else []
-    scale = top or max(shown, default=0.0) or 1.0
-    steps = len(blocks) - 1
-    return "".join(blocks[min(steps, max(0, round(value / scale * steps)))] for value in shown)

@@ -1,4 +1,4 @@
-"""The command line: ``trio-livekit demo``, ``server``, ``publish``, ``subscribe``, ``token`` and ``doctor``."""
+"""The command line: ``trio-livekit demo``, ``server``, ``publish``, ``subscribe``, ``token``, ``doctor``, ``top``."""
 
 from __future__ import annotations
 

@@ -18,8 +18,12 @@ import argparse
 import os
 import secrets
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from .exits import UsageError
+
+if TYPE_CHECKING:
+    from ..tokens import VideoGrants
 
 _UNITS = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
 _TIME_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -116,8 +120,8 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def resolve_target(args: argparse.Namespace, role: str) -> Target:
-    """The server that ``args`` and the environment name.
+def resolve_target(args: argparse.Namespace, role: str, grants: VideoGrants | None = None) -> Target:
+    """The server that ``args`` and the environment name. A token that is made here has ``grants``.
 
     What is said on the command line goes before the environment, and a token before a key.
 
@@ -133,10 +137,10 @@ def resolve_target(args: argparse.Namespace, role: str) -> Target:
         if makes_token:
             raise UsageError("--token says who joins which room: --room, --identity and --api-key do not go with it")
         return Target(url, token)
-    return _with_own_token(args, url, role)
+    return _with_own_token(args, url, role, grants)
 
 
-def _with_own_token(args: argparse.Namespace, url: str, role: str) -> Target:
+def _with_own_token(args: argparse.Namespace, url: str, role: str, grants: VideoGrants | None) -> Target:
     from ..tokens import access_token
 
     api_key = args.api_key or os.environ.get("LIVEKIT_API_KEY")
@@ -149,4 +153,4 @@ def _with_own_token(args: argparse.Namespace, url: str, role: str) -> Target:
     if not args.room:
         raise UsageError("no room: give --room, or a --token that names one")
     identity = args.identity or f"{role}-{secrets.token_hex(3)}"
-    return Target(url, access_token(api_key, api_secret, identity=identity, room=args.room), identity)
+    return Target(url, access_token(api_key, api_secret, identity=identity, room=args.room, grants=grants), identity)

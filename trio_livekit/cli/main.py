@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PROGRAM = "trio-livekit"
 
-_COMMANDS = ("demo", "server", "publish", "subscribe", "token", "doctor")
+_COMMANDS = ("demo", "server", "publish", "subscribe", "token", "doctor", "top")
 
 _EPILOG = """\
 environment:

@@ -53,11 +53,11 @@ async def test_lossy_packets_arrive(pair: tuple[lk.Room, lk.Room]) -> None:
     assert packet == p.DataPacket(p.UserPacket(b"x"), "alice", alice.local_participant.sid)
 
 
-@pytest.mark.parametrize("size", [1, 1000, 15_000, 63_000])
+@pytest.mark.parametrize("size", [1, 15_000, 63_000])
 async def test_many_arrive_in_order(pair: tuple[lk.Room, lk.Room], size: int) -> None:
     """More than the receiver's window, which its reader holds up for a while."""
     alice, bob = pair
-    count = min(1000, 6_000_000 // size)
+    count = min(300, 5_000_000 // size)
     held: list[tuple[bytes, int]] = []
     arrived = trio.Event()
 

@@ -58,6 +58,9 @@ _BURST_GAP_S = 0.0003
 _BURST_BYTES = 64 * 1024
 """What gathers of a burst before it is sent in the middle of the caller's step: about one segmented send."""
 
+_BURST_STEPS = 8
+"""Steps of other tasks that a burst may go on for: whoever lets others run after each message shares datagrams, too."""
+
 _SOON_S = 0.05
 """The timer is put off if it would run out within this time for nothing, as it would for each acknowledgement that was
 only to be delayed for a moment. Later ones are left alone: to move them costs more than to wake up."""
@@ -213,7 +216,8 @@ class PeerConnection:
         """Send one message: now, as far as the window and the socket allow, and the rest as they do.
 
         Of messages that follow closely upon each other only the first leaves in the caller's step; the others share
-        datagrams, and leave when the caller lets other tasks run, or when a full burst of them has gathered.
+        datagrams, and leave when the caller has let other tasks run for a few steps, or pauses, or when a full burst of
+        them has gathered.
 
         Raises ``TransportError`` when the channel is not open, or the connection is over.
         """
@@ -455,12 +459,21 @@ class PeerConnection:
                 await trio.sleep_forever()
 
     async def _send_bursts(self) -> None:
-        """What gathered in one step of whoever sends leaves in the next. Cheaper to wake than the timer task."""
+        """What gathered in the steps of whoever sends leaves soon after. Cheaper to wake than the timer task."""
         while True:
             if not self._burst_due:
                 await self._bursts.park()
+            await self._wait_while_growing()
             self._burst_due = False
             self._flush(trio.current_time())
+
+    async def _wait_while_growing(self) -> None:
+        """Let the others take a few more steps, as long as each of them adds to the burst."""
+        for _ in range(_BURST_STEPS):
+            gathered = self._gathered
+            await trio.lowlevel.checkpoint()
+            if self._gathered <= gathered:
+                break
 
     def _pump(self) -> None:
         """Hand over what the core has to say, then send what it has to send: frames first, acknowledgements after."""

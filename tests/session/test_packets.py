@@ -42,6 +42,8 @@ class FakeLinks:
         self.stuck = False  # the network takes nothing
         self.consumed = 0
         self.watching = False
+        self.is_draining = False
+        self.drained = trio.Event()
 
     def send(self, label: str, messages: list[bytes]) -> None:
         self.sent[label] += messages
@@ -54,6 +56,10 @@ class FakeLinks:
 
     def unsent_amount(self, label: str) -> int:
         return self.unsent[label]
+
+    async def drain(self) -> None:
+        self.is_draining = True
+        await self.drained.wait()
 
     def watch_progress(self, label: str, watch: bool) -> None:
         assert label == RELIABLE
@@ -399,7 +405,7 @@ async def test_the_end(bench: Bench, error: LiveKitError | None) -> None:
 
         nursery.start_soon(send)
         nursery.start_soon(wait)
-        nursery.start_soon(bench.packets.wait_idle)
+        nursery.start_soon(bench.packets.drain)
         await wait_all_tasks_blocked()
         bench.packets.close(error)
     await send()
@@ -408,6 +414,29 @@ async def test_the_end(bench: Bench, error: LiveKitError | None) -> None:
         bench.packets.send_lossy(user("x"))
     with pytest.raises(expected):
         bench.packets.send_reliable_nowait(user("x"))
+
+
+async def test_draining_hands_over_what_waits_and_takes_nothing_more(bench: Bench) -> None:
+    bench.links.stuck = True
+    await fill(bench)
+    async with trio.open_nursery() as nursery:
+        receipts = [bench.packets.send_reliable_nowait(user("last"))]
+        nursery.start_soon(bench.packets.drain)
+        await wait_all_tasks_blocked()
+        assert not bench.links.is_draining
+        bench.links.unsent[RELIABLE] = 0
+        bench.packets.on_progress()
+        await wait_all_tasks_blocked()
+        assert bench.links.is_draining
+        sent = len(bench.links.sent[RELIABLE])
+        late = bench.packets.send_reliable_nowait(user("too late"))
+        assert len(bench.links.sent[RELIABLE]) == sent
+        bench.links.buffered[RELIABLE] = 0
+        bench.links.drained.set()
+    assert [receipt.is_acked for receipt in receipts] == [True]
+    bench.packets.close(None)
+    with pytest.raises(trio.ClosedResourceError):  # it was never sent
+        await late.wait_acked()
 
 
 class Watcher:

@@ -89,6 +89,7 @@ class Links:
         self._early: list[Trickle] = []
         self._offer = Offer("")
         self._closed = False
+        self._drained: trio.Event | None = None
         self._answer: Answer | None = None
 
     # --- descriptions -------------------------------------------------------------------------------------------------
@@ -239,6 +240,18 @@ class Links:
         finally:
             self.close()
 
+    async def drain(self) -> None:
+        """Close the reliable channel, and wait until the server has done so: then it has read all that came before.
+
+        An acknowledgement says less: the message is in the server, which may not have looked at it yet, and does not
+        do so any more once it has let a participant go.
+        """
+        channel_id = self._channels.get(RELIABLE)
+        if channel_id is not None:
+            self._drained = trio.Event()
+            self._publisher.close_channel(channel_id)
+            await self._drained.wait()
+
     def close(self) -> None:
         """Say goodbye to the peers and close the sockets."""
         self._closed = True
@@ -296,7 +309,9 @@ class Links:
             label = closed.label if closed else ""
             if which == "publisher":
                 self._channels.pop(label, None)
-            if label in _REQUIRED:
+            if label == RELIABLE and self._drained is not None:
+                self._drained.set()
+            elif label in _REQUIRED:
                 self._on_lost(f"the server closed the {label} channel")
         elif isinstance(event, Connected):
             for stats in self.transport_stats():

@@ -134,7 +134,7 @@ class Packets:
         self._resend_at: float | None = None  # while what was sent in a lost session waits
         self._awaited: set[str] = set()  # for these
         self._joined: trio.Event | None = None  # made when somebody waits for a participant
-        self._idle: trio.Event | None = None  # made when somebody waits for all to be acknowledged
+        self._idle: trio.Event | None = None  # made when somebody waits for all to be handed over
         self._reliable_sent = self._reliable_resent = self._lossy_sent = 0
         # Receiving:
         self._sequences = Sequences()
@@ -239,13 +239,19 @@ class Packets:
         else:
             self._send_lossy(now)
 
-    async def wait_idle(self) -> None:
-        """Wait until all that was sent reliably is acknowledged or given up."""
+    async def drain(self) -> None:
+        """Wait until the server has taken in all that was sent reliably. Nothing is sent after that."""
         await trio.lowlevel.checkpoint()
-        while self._outbox or self._waiting:
+        while self._waiting:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
+        links, self._links = self._links, None
+        if links is not None:
+            try:
+                await links.drain()
+            finally:
+                self._on_acknowledged(links)
 
     async def wait_present(self, identities: Sequence[str], timeout_s: float) -> None:
         """Wait until participants of these identities are in the room. Raises ``RecipientNotFound`` if they are not."""
@@ -264,6 +270,11 @@ class Packets:
     def received(self) -> tuple[tuple[str, int], ...]:
         """The number of the last reliable packet of each sender, by SID."""
         return tuple(self._sequences.last().items())
+
+    @property
+    def has_sent_reliably(self) -> bool:
+        """Whether there is, or was, anything to wait for."""
+        return bool(self._reliable_sent or self._waiting)
 
     def statistics(self) -> PacketStatistics:
         """A frozen look at the counters."""
@@ -355,11 +366,14 @@ class Packets:
         now = trio.current_time()
         if self._links is not None:
             before = self._outbox.size
-            for parcel in self._outbox.on_buffered(self._links.buffered_amount(RELIABLE)):
-                parcel.on_acked()
+            self._on_acknowledged(self._links)
             self._high_water.on_acknowledged(before - self._outbox.size, now, senders_wait=bool(self._waiting))
             self._send_lossy(now)
         self._send(now)
+
+    def _on_acknowledged(self, links: Links) -> None:
+        for parcel in self._outbox.on_buffered(links.buffered_amount(RELIABLE)):
+            parcel.on_acked()
 
     def _parcel(self, value: Value, destinations: Sequence[str], policy: OnFullReconnect) -> Parcel:
         """A packet that may be sent. Raises ``PublishDataError``, or what ended the room."""
@@ -457,7 +471,7 @@ class Packets:
     def _watch(self, links: Links | None) -> None:
         if links is not None:
             links.watch_progress(RELIABLE, bool(self._outbox or self._waiting or self._lossy))
-        if self._idle is not None and not self._outbox and not self._waiting:
+        if self._idle is not None and not self._waiting:
             self._idle.set()
             self._idle = None
 

@@ -87,7 +87,7 @@ _FAREWELL_S = 0.5
 """How long leaving may take to open a websocket for the goodbye, where the one there was is lost."""
 
 _FLUSH_S = 1.0
-"""How long a block that ends normally waits for what was sent reliably to be acknowledged."""
+"""How long a block that ends normally waits for the server to take in what was sent reliably."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +191,10 @@ class Session:
         self._nursery.start_soon(self._raise_end, name="room: end")
 
     async def flush(self) -> None:
-        """Wait for what was sent reliably to arrive, for a short time, and not if the room is lost."""
+        """Wait for the server to take in what was sent reliably, for a short time, and not if the room is lost."""
         with trio.move_on_after(_FLUSH_S, shield=True):
-            if self._end is None:
-                await self.packets.wait_idle()
+            if self._end is None and self.packets.has_sent_reliably:
+                await self.packets.drain()
 
     async def leave(self) -> None:
         """Leave, in a bounded time and whatever the state; nothing of the session works afterwards."""

@@ -95,6 +95,7 @@ class Association:
         """Start outgoing streams anew once what they have queued is acknowledged; reports ``StreamsReset``."""
         if self._link is not None and self._handshake.state is not State.ENDED:
             self._link.resets.request(stream_ids)
+            self._link.sender.hurry(now)
 
     def shutdown(self, now: float) -> None:
         """End gracefully, after everything queued is acknowledged."""

@@ -77,6 +77,7 @@ class Sender:
         self._wrongly_lost = 0
         self._declared_lost = 0
         self._probing = False
+        self._hurried = False  # somebody waits for all to be acknowledged
         self._last_repeatable = -1  # TSN; what was sent after it is given up when lost, and cannot serve as a probe
         self._forward_due = False
         self._forward_sent_at = float("-inf")
@@ -330,6 +331,12 @@ class Sender:
         if message.ordered:
             stream.next_ssn = stream.next_ssn + 1 & 0xFFFF
 
+    def hurry(self, now: float) -> None:
+        """Something waits for all to be acknowledged: ask, as a peer may take 0.2 s by itself."""
+        self._hurried = True
+        if self.out.flight:
+            self.loss.probe_at = now
+
     def _collect_probe(self, now: float, chunks: list[bytes]) -> None:
         """A tail loss probe: new data ahead of the window, else the last chunk once more (RFC 8985 section 7.3)."""
         if self._may_send_new():
@@ -489,12 +496,13 @@ class Sender:
         elif self._last_repeatable < out.base and not self.queue:
             self.loss.probe_at = None  # there would be nothing to probe with
         else:
-            self.loss.arm_probe(now, single=out.flight <= self._mtu)
+            self.loss.arm_probe(now, single=out.flight <= self._mtu and not self._hurried)
 
     def _restart_timers(self, now: float, advanced: bool) -> None:
         out = self.out
         if not out.records:
             self._t3_at = self.loss.probe_at = None
+            self._hurried = self._hurried and bool(self.queue)
         elif advanced or self.out.acked_bytes:
             self._t3_at = now + self.rto.current
             self._arm_probe(now)

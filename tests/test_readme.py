@@ -28,7 +28,14 @@ def block(words: str) -> dict[str, Any]:
 
 
 def test_every_example_is_run_here() -> None:
-    used = ("async def robot", "async def watch", "lk.access_token", "async def patient", "trio.run(main)")
+    used = (
+        "async def robot",
+        "async def watch",
+        "lk.access_token",
+        "async def patient",
+        "async def commander",
+        "trio.run(main)",
+    )
     assert len(BLOCKS) == len(used)
     assert all(sum(words in source for source in BLOCKS) == 1 for words in used)
 
@@ -84,6 +91,17 @@ async def test_losing_the_connection(capsys: pytest.CaptureFixture[str]) -> None
                     out += capsys.readouterr().out
             nursery.cancel_scope.cancel()
     assert out == "lost: ConnectionState.RECONNECTING\nback as if nothing had happened\n"
+
+
+async def test_data_packets(capsys: pytest.CaptureFixture[str]) -> None:
+    example = block("async def commander")
+    async with serve() as server, lk.connect(server.url, server.token("boss", "arena")) as boss:
+        async with lk.connect(server.url, server.token("robot", "arena")) as robot, trio.open_nursery() as nursery:
+            nursery.start_soon(example["listener"], robot)
+            await example["commander"](boss)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            nursery.cancel_scope.cancel()
+    assert capsys.readouterr().out == "boss says stop\n"
 
 
 def test_testing_an_application() -> None:

@@ -6,6 +6,7 @@ track, and the same identity and the same name work again at once: the next run 
 
 from __future__ import annotations
 
+import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
+    from trio_livekit._transport.peer import PeerConnection
+
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -103,6 +106,77 @@ def listening(alice: lk.Room, bob: lk.Room) -> Callable[[], Awaitable[None]]:
     return listen
 
 
+class Talk:
+    """Data packets from alice to bob, with what must hold whenever sending or reading is cancelled."""
+
+    def __init__(self, alice: lk.Room, bob: lk.Room, packets: lk.DataPackets) -> None:
+        self.alice = alice
+        self.bob = bob
+        self.packets = packets  # of all topics
+        self.accepted: list[bytes] = []
+        self._numbers = itertools.count()
+
+    async def send(self) -> None:
+        for _ in range(3):
+            payload = str(next(self._numbers)).encode()
+            receipt = await self.alice.publish_data(payload, destination_identities=["bob"])
+            self.accepted.append(payload)
+            await self.alice.publish_data(b"lossy", reliable=False, topic="lossy")
+        await receipt.wait_acked()
+
+    async def send_into_a_full_channel(self) -> None:
+        """Every call waits: nothing leaves but after it."""
+        peer = self.alice._session._connection.links._publisher
+        peer._core.blocked = True
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._unblock, peer)
+                while peer._core.blocked:
+                    payload = str(next(self._numbers)).encode().ljust(60_000)
+                    await self.alice.publish_data(payload)
+                    self.accepted.append(payload)
+        finally:
+            self._free(peer)
+
+    async def _unblock(self, peer: PeerConnection) -> None:
+        while not self.alice.packet_statistics().reliable_waiting:
+            await trio.lowlevel.checkpoint()
+        self._free(peer)
+
+    def _free(self, peer: PeerConnection) -> None:
+        peer._core.blocked = False
+        peer._flush(trio.current_time())
+
+    async def read(self) -> None:
+        async with self.bob.data_packets("read"), self.bob.data_packets("read", buffer_size=1) as packets:
+            for number in range(3):
+                await self.alice.publish_data(str(number), topic="read")
+            for number in range(3):
+                assert (await packets.receive()).payload == b"%d" % number
+
+    async def all_is_in_order(self, _step: int) -> None:
+        """What was accepted arrives, in order and once; what was cancelled before that does not."""
+        mark = str(next(self._numbers)).encode()
+        await self.alice.publish_data(mark)
+        self.accepted.append(mark)
+        got: list[bytes] = []
+        with trio.fail_after(5):
+            while not got or got[-1] != mark:
+                packet = await self.packets.receive()
+                if packet.topic == "":
+                    got.append(packet.payload)
+        assert got == self.accepted
+        self.accepted.clear()
+        statistics = self.alice.packet_statistics()
+        assert statistics.reliable_waiting == 0
+
+
+@asynccontextmanager
+async def talking(stage: Stage) -> AsyncIterator[Talk]:
+    async with stage.connect("bob") as bob, stage.connect("alice") as alice, bob.data_packets() as packets:
+        yield Talk(alice, bob, packets)
+
+
 # --- at every step, against the embedded server -----------------------------------------------------------------------
 
 
@@ -133,6 +207,21 @@ async def test_subscribing(stage: Stage) -> None:
 async def test_listening(stage: Stage) -> None:
     async with two_rooms(stage) as (alice, bob):
         assert await cancel_everywhere(listening(alice, bob)) > 3
+
+
+async def test_sending_packets(stage: Stage) -> None:
+    async with talking(stage) as talk:
+        assert await cancel_everywhere(talk.send, after=talk.all_is_in_order) > 5
+
+
+async def test_sending_packets_that_have_to_wait(stage: Stage) -> None:
+    async with talking(stage) as talk:
+        assert await cancel_everywhere(talk.send_into_a_full_channel, after=talk.all_is_in_order) > 5
+
+
+async def test_reading_packets(stage: Stage) -> None:
+    async with talking(stage) as talk:
+        assert await cancel_everywhere(talk.read, after=talk.all_is_in_order) > 5
 
 
 async def test_joining_publishing_and_leaving(stage: Stage) -> None:
@@ -178,3 +267,10 @@ async def test_subscribing_on_a_livekit_server(real_stage: Stage) -> None:
         remote = await (await bob.wait_for_participant("alice")).data_tracks.wait_for("track")
         assert await cancel_everywhere(reading(track, remote), every=2) > 2
         await reading(track, remote)()
+
+
+async def test_packets_through_a_livekit_server(real_stage: Stage) -> None:
+    async with talking(real_stage) as talk:
+        assert await cancel_everywhere(talk.send, every=2, after=talk.all_is_in_order) > 2
+        assert await cancel_everywhere(talk.send_into_a_full_channel, every=3, after=talk.all_is_in_order) > 2
+        assert await cancel_everywhere(talk.read, every=2, after=talk.all_is_in_order) > 2

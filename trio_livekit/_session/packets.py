@@ -209,6 +209,8 @@ class Packets:
     ) -> Receipt:
         """The same for small answers given in the receiving step: queued, in order, where they cannot leave at once.
 
+        The minute of its receipt begins when it leaves, and a queue is not bounded in time.
+
         Raises ``PublishDataError`` (``QUEUE_FULL`` where too much is queued), or what ended the room.
         """
         parcel = self._parcel(value, destination_identities, on_full_reconnect)

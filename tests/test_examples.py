@@ -20,6 +20,7 @@ TIMEOUT_S = 60
 # What each one prints, among other things; and its arguments, where it needs any to end by itself.
 PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
     "camera_mjpeg": (["--seconds", "4"], ["viewer: http://127.0.0.1:", "images seen by a browser"]),
+    "e2ee": ([], ["through a change of keys", "UNDECRYPTABLE", "eavesdropper: 0 readings"]),
     "fan_in": ([], ["readings of 8 robots"]),
     "numpy_frames": ([], ["uint16 (120, 160), nearest 1200 mm"]),
     "recorder": ([], ["recorder: pose: ", "robot-scan.frames: "]),

@@ -12,6 +12,7 @@ import trio.testing
 import trio_livekit as lk
 from tests.api.test_reconnect import QUICK, flowing, until_reconnected
 from tests.support.old_server import without_v1
+from trio_livekit._session.stats import Retired
 
 if TYPE_CHECKING:
     from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
@@ -120,3 +121,35 @@ async def test_a_snapshot_stays_as_it_is(embedded_server: EmbeddedServer, room_n
         with pytest.raises(dataclasses.FrozenInstanceError):
             stats.resumes = 3  # type: ignore[misc]
         assert "restarts=0" in repr(stats)
+
+
+async def test_what_has_ended_still_counts(embedded_server: EmbeddedServer, room_name: str) -> None:
+    """Tracks of the same name are counted together, so that counters only grow."""
+    server = embedded_server
+    async with (
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(server.url, server.token("alice", room_name)) as alice,
+    ):
+        for number in (1, 2):
+            async with flowing(alice, bob) as flow:
+                await flow.flows()
+                await flow.flows()
+                assert alice.stats().published["flow"].frames_sent == 2 * number
+                assert bob.stats().subscribed["alice", "flow"].subscriptions == 1
+            with trio.fail_after(5):
+                await flow.remote.wait_unpublished()
+            track = bob.stats().subscribed["alice", "flow"]
+            assert (track.frames, track.frames_lost, track.subscriptions) == (2 * number, 0, 0)
+            assert track.payload_bytes == alice.stats().published["flow"].payload_bytes_accepted
+            assert alice.stats().published["flow"].frames_sent == 2 * number
+
+
+def test_so_many_names_at_most() -> None:
+    retired: Retired[int, lk.ChannelStats] = Retired()
+    for number in range(1000):
+        retired.add(number, lk.ChannelStats(1, 2, 3, 4, 5, 6))
+    retired.add(999, lk.ChannelStats(1, 1, 1, 1, 1, 1))
+    totals = retired.and_also([(998, lk.ChannelStats(1, 0, 0, 0, 0, 0)), (5, lk.ChannelStats(1, 0, 0, 0, 0, 0))])
+    assert len(totals) == 257
+    assert totals[999] == lk.ChannelStats(2, 3, 4, 5, 6, 7)
+    assert (totals[998].messages_sent, totals[5].messages_sent) == (2, 1)

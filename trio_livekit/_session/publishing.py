@@ -23,6 +23,7 @@ from .._sansio.tracks.publications import Publications, Published, Refused, Repu
 from .._sansio.tracks.send_queue import SendQueue
 from ..errors import MissingKey, PublishError, PublishErrorReason, PushError, PushErrorReason
 from .labels import DATA_TRACK
+from .stats import Retired
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -173,6 +174,7 @@ class Publishing:
         self._core = Publications()
         self._queue = SendQueue()
         self._publications: dict[int, Publication] = {}
+        self._retired: Retired[str, PublicationStatistics] = Retired()
         self._progress = trio.Event()
         self._closed = False
         self.is_heard = True
@@ -215,6 +217,8 @@ class Publishing:
                         await publication.wait_flushed()
                 await publication.unpublish()
             del self._publications[handle]
+            if publication.pushed:
+                self._retired.add(publication.name, publication.statistics())
         if publication.scope.cancelled_caught:
             assert publication.error is not None
             raise publication.error
@@ -304,8 +308,8 @@ class Publishing:
         return self._core.published()
 
     def stats(self) -> dict[str, PublicationStatistics]:
-        """The tracks that are published, or about to be, by name."""
-        return {publication.name: publication.statistics() for publication in self._publications.values()}
+        """The tracks that are published, or about to be, or were, by name."""
+        return self._retired.and_also((p.name, p.statistics()) for p in self._publications.values())
 
     def on_connected(self, links: Links) -> None:
         """There is another session: what is wanted is asked of it."""

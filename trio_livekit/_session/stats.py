@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-__all__ = ["ChannelStats", "RoomStats", "SignalStats", "TrackStats", "TransportStats", "transport_stats"]
+__all__ = ["ChannelStats", "Retired", "RoomStats", "SignalStats", "TrackStats", "TransportStats", "transport_stats"]
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from .._sansio.records import dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from .._sansio.peer import PeerStatistics
     from .._transport.datagrams import EndpointStatistics
     from .packet_events import PacketStatistics
     from .publishing import PublicationStatistics
+
+K = TypeVar("K")
+S = TypeVar("S")
+
+_MAX_RETIRED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +118,15 @@ class ChannelStats:
 
 @dataclass(frozen=True, slots=True)
 class TrackStats:
-    """One data track of somebody else's, since it was first subscribed, sessions of ours notwithstanding.
+    """The data tracks of one name and publisher, since one was first subscribed, sessions of ours notwithstanding.
 
     Attributes:
         frames: whole frames that arrived, with ``payload_bytes``.
         frames_lost: by their numbers: published while subscribed, and never completed here.
         frames_incomplete: of those, some packets came.
         frames_undecryptable: whole frames of an encrypted track that were dropped, as no key fits or there is none.
-        frames_displaced: whole frames dropped from the full buffers of the subscriptions that are open.
-        frames_buffered: waiting to be read in those.
+        frames_displaced: whole frames dropped from the full buffers of subscriptions.
+        frames_buffered: waiting to be read.
         subscriptions: how many are open.
     """
 
@@ -141,7 +149,7 @@ class RoomStats:
         transports: the peer connections: one, or two on older servers; none while they are being made anew.
         channels: by label: ``_reliable``, ``_lossy`` and ``_data_track``.
         packets: the data packets of the room.
-        published: our data tracks, by name.
+        published: our data tracks by name, those that have ended included.
         subscribed: the data tracks that are or were subscribed, by the publisher's identity and the track's name.
         resumes: times that the same session was taken up again.
         restarts: times that another session took its place, with which signal, transports and channels begin anew.
@@ -161,6 +169,33 @@ class RoomStats:
     failed_attempts: int
     bad_track_packets: int
     unknown_track_packets: int
+
+
+class Retired(Generic[K, S]):
+    """The counts of what has ended, added up by key; of so many keys at most that this stays small."""
+
+    def __init__(self) -> None:
+        self._totals: dict[K, S] = {}
+
+    def add(self, key: K, counts: S) -> None:
+        """Something has ended with these counts."""
+        total = self._totals.pop(key, None)
+        self._totals[key] = counts if total is None else _sum(total, counts)
+        while len(self._totals) > _MAX_RETIRED:
+            del self._totals[next(iter(self._totals))]
+
+    def and_also(self, live: Iterable[tuple[K, S]]) -> dict[K, S]:
+        """Those, and what goes on."""
+        totals = dict(self._totals)
+        for key, counts in live:
+            totals[key] = _sum(totals[key], counts) if key in totals else counts
+        return totals
+
+
+def _sum(one: S, other: S) -> S:
+    """Of counts of the same kind, which are all numbers."""
+    names = [field.name for field in dataclasses.fields(one)]  # type: ignore[arg-type]
+    return type(one)(**{name: getattr(one, name) + getattr(other, name) for name in names})
 
 
 def transport_stats(direction: str, peer: PeerStatistics, sockets: list[EndpointStatistics]) -> TransportStats:

@@ -18,7 +18,7 @@ __all__ = [
 
 import math
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
@@ -30,7 +30,7 @@ from .._sansio.tracks.depacketizer import Depacketizer, TrackFrame
 from .._sansio.tracks.subscriptions import Active, Ended, Subscriptions, TimedOut
 from ..errors import SubscribeError, SubscribeErrorReason
 from .mailbox import Mailbox
-from .stats import TrackStats
+from .stats import Retired, TrackStats
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,7 +123,7 @@ class RemoteTrack:
         self.publisher_identity = publisher_identity
         self.info = info
         self.depacketizer = Depacketizer(wait_for_late_packets=True)
-        self.payload_bytes = 0
+        self.payload_bytes = self.displaced = 0
         self.readers: list[Reader] = []
         self.attempt = _Attempt()
         self.ended = trio.Event()
@@ -142,6 +142,10 @@ class RemoteTrack:
     def is_encrypted(self) -> bool:
         return self.info.encryption is not EncryptionType.NONE
 
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.publisher_identity, self.name
+
     def stats(self) -> TrackStats:
         counts = self.depacketizer.statistics()
         return TrackStats(
@@ -150,7 +154,7 @@ class RemoteTrack:
             frames_lost=max(0, counts.frames_expected - counts.frames),
             frames_incomplete=counts.interrupted + counts.buffer_full + counts.incomplete + counts.abandoned,
             frames_undecryptable=self.undecryptable,
-            frames_displaced=sum(reader.displaced for reader in self.readers),
+            frames_displaced=self.displaced + sum(reader.displaced for reader in self.readers),
             frames_buffered=sum(map(len, self.readers)),
             subscriptions=len(self.readers),
         )
@@ -199,6 +203,7 @@ class Subscribing:
         self._catalogue = catalogue.Catalogue()
         self._core = Subscriptions()
         self._tracks: dict[str, RemoteTrack] = {}
+        self._retired: Retired[tuple[str, str], TrackStats] = Retired()
         self._receive = self._core.receive
         self._is_heard = True  # there is a signal connection to send requests on
         self.is_allowed = True
@@ -239,10 +244,11 @@ class Subscribing:
         if reader not in track.readers:
             return
         track.readers.remove(reader)
+        track.displaced += reader.displaced
         if not track.readers:
             self._core.unwant(track.sid, trio.current_time())
-            if track.ended.is_set():
-                self._tracks.pop(track.sid, None)
+            if track.ended.is_set() and track.sid in self._tracks:
+                self._retire(track.sid)
             self._pump()
 
     # --- what comes in ------------------------------------------------------------------------------------------------
@@ -262,11 +268,8 @@ class Subscribing:
 
     def stats(self) -> dict[tuple[str, str], TrackStats]:
         """The tracks that are or were subscribed, by their publisher's identity and their name."""
-        return {
-            (track.publisher_identity, track.name): track.stats()
-            for track in self._tracks.values()
-            if track.readers or track.payload_bytes
-        }
+        live = ((track.key, track.stats()) for track in self._tracks.values() if track.readers or track.payload_bytes)
+        return self._retired.and_also(live)
 
     @property
     def bad_packets(self) -> int:
@@ -377,8 +380,15 @@ class Subscribing:
         track.attempt.settle(_unpublished(track))
         self._core.on_unpublished(track.sid, trio.current_time())
         if not track.readers:
-            del self._tracks[track.sid]
+            self._retire(track.sid)
         self._announce(TrackUnpublished(track))
+
+    def _retire(self, sid: str) -> RemoteTrack:
+        """A track is over, and its counts stay."""
+        track = self._tracks.pop(sid)
+        if track.payload_bytes:
+            self._retired.add(track.key, replace(track.stats(), frames_buffered=0, subscriptions=0))
+        return track
 
     def _pump(self) -> None:
         """Act on what the core says. Its requests are sent by the timer, due at once, all of one moment in one message:
@@ -392,7 +402,7 @@ class Subscribing:
                 case TimedOut(sid):
                     self._fail(self._tracks[sid])
                 case Ended(sid):
-                    for reader in self._tracks.pop(sid).readers:
+                    for reader in self._retire(sid).readers:
                         reader.end()
         self._reschedule()
 

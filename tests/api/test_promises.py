@@ -288,6 +288,29 @@ async def test_R2_on_a_bad_network(stage: Stage, monkeypatch: pytest.MonkeyPatch
     await down.arrive_in(to_alice)
 
 
+async def test_R2_udp_is_blocked(real_server: RealServer, room_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The session goes on over TCP."""
+    async with staged(real_server, room_name, "bob", "alice") as stage:
+        packets = await stage.read("bob")
+        alice = stage.rooms["alice"]
+        blocked = set(alice._session._connection.links._publisher._endpoints.values())
+        send_many = UdpEndpoint.send_many
+
+        def send_others(endpoint: UdpEndpoint, datagrams: list[bytes], remote: Address) -> int:
+            return len(datagrams) if endpoint in blocked else send_many(endpoint, datagrams, remote)
+
+        sid = alice.local_participant.sid
+        async with flowing(alice) as numbers:
+            await trio.sleep(0.1)
+            monkeypatch.setattr(UdpEndpoint, "send_many", send_others)
+            await trio.sleep(0.1)
+        await numbers.arrive_in(packets)
+        path = alice._session._connection.links._publisher._core.ice.selected_path
+        assert path is not None
+        assert path.protocol == "tcp"
+        assert alice.local_participant.sid == sid
+
+
 async def test_R2_and_R3_with_two_peer_connections(server: ServerUnderTest, room_name: str) -> None:
     async with (
         without_v1(server.url) as old_url,

@@ -112,3 +112,23 @@ async def test_tests_of_an_application(name: str) -> None:
 async def test_a_test_with_the_fixture() -> None:
     async with serve() as server:
         await definitions("testing-1")["test_my_robot"](server)
+
+
+async def test_what_can_be_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    report, why = definitions("observability-1")["report"], definitions("observability-3")["why"]
+    async with open_rooms("robot", "viewer") as (server, robot, viewer), robot.publish_data_track("pose") as track:
+        pose = await viewer.participants["robot"].data_tracks.wait_for("pose")
+        async with pose.subscribe() as frames:
+            track.try_push(b"here")
+            await frames.receive()
+            with trio.move_on_after(0.01):
+                await report(viewer)
+        assert "robot pose 1 frames, 0 lost" in capsys.readouterr().out
+        assert not await why(server.url, "no token")
+        assert "FAILED token" in capsys.readouterr().out
+
+
+async def test_a_rehearsal() -> None:
+    async with open_rooms("robot") as (_, robot):
+        with trio.fail_after(10):
+            await definitions("reconnect-3")["rehearse"](robot)

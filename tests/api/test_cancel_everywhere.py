@@ -15,6 +15,7 @@ import trio
 
 import trio_livekit as lk
 from tests.support.cancel import cancel_everywhere
+from tests.support.cloud import fake_cloud
 from trio_livekit import events as ev
 
 if TYPE_CHECKING:
@@ -207,6 +208,45 @@ async def test_subscribing(stage: Stage) -> None:
 async def test_listening(stage: Stage) -> None:
     async with two_rooms(stage) as (alice, bob):
         assert await cancel_everywhere(listening(alice, bob)) > 3
+
+
+async def test_changing_oneself(stage: Stage) -> None:
+    """A change that was cancelled may be made or not; the next one is."""
+    token = stage.server.token("alice", stage.room, can_update_own_metadata=True)
+    async with lk.connect(stage.server.url, token) as alice:
+        me = alice.local_participant
+
+        async def change() -> None:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(me.set_name, "changed")
+                nursery.start_soon(me.set_attributes, {"key": "value"})
+
+        async def nothing_waits(_step: int) -> None:
+            assert not alice._session.updating._pending
+            await me.set_name("as before")
+            assert me.name == "as before"
+
+        assert await cancel_everywhere(change, after=nothing_waits) > 3
+
+
+async def test_joining_in_another_region(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with fake_cloud(monkeypatch) as cloud:
+        cloud.regions = [cloud.url, stage.server.url]
+
+        async def join() -> None:
+            async with lk.connect(cloud.url, stage.server.token("alice", stage.room)):
+                pass
+
+        assert await cancel_everywhere(join, every=8, after=stage.nobody_is_left) > 4
+
+
+async def test_diagnosing(stage: Stage) -> None:
+    alice, bob = (stage.server.token(identity, stage.room) for identity in ("alice", "bob"))
+
+    async def diagnose() -> None:
+        await lk.diagnose(stage.server.url, alice, second_token=bob, timeout_s=0.2)
+
+    assert await cancel_everywhere(diagnose, every=80, after=stage.nobody_is_left) > 3
 
 
 async def test_sending_packets(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""S32: nothing secret is logged, shown or raised: no token, no ICE password, no TURN credential, no address at INFO."""
+"""S32: nothing secret is logged, shown or raised: token, key, ICE password, TURN credential; no address at INFO."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.livekit import LiveKitServer
 
+KEY = "the key of this room, which nobody else knows"
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 _PASSWORDS = re.compile(r"^a=ice-pwd:(\S+)", re.MULTILINE)
 
@@ -70,14 +71,16 @@ class Secrets:
 
 async def everything_that_happens(server: ServerUnderTest, room_name: str, secrets: Secrets) -> None:
     """Joining, refusals, frames, packets, changes, faults of all kinds, and the end."""
-    secrets.hidden.add(server.api_secret)
+    secrets.hidden |= {server.api_secret, KEY}
+    encryption = lk.Encryption(shared_key=KEY)
+    secrets.show(encryption)
     token = secrets.hide_token(server.token("alice", room_name, can_update_own_metadata=True))
     bobs = secrets.hide_token(server.token("bob", room_name))
     async with signal_proxy(server.url) as proxy:
         with pytest.raises(lk.RoomDisconnected) as lost:
             async with (
-                lk.connect(server.url, bobs) as bob,
-                lk.connect(proxy.url, token, reconnect=QUICK) as alice,
+                lk.connect(server.url, bobs, encryption=lk.Encryption(shared_key=KEY)) as bob,
+                lk.connect(proxy.url, token, reconnect=QUICK, encryption=encryption) as alice,
                 alice.events() as events,
                 flowing(alice, bob) as flow,
             ):

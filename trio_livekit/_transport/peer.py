@@ -61,6 +61,9 @@ _BURST_BYTES = 64 * 1024
 _BURST_STEPS = 8
 """Steps of other tasks that a burst may go on for: whoever lets others run after each message shares datagrams, too."""
 
+_SMALL_BURST_BYTES = 16 * 1024
+"""A burst of this size is not waited for: there is little left to save."""
+
 _SOON_S = 0.05
 """The timer is put off if it would run out within this time for nothing, as it would for each acknowledgement that was
 only to be delayed for a moment. Later ones are left alone: to move them costs more than to wake up."""
@@ -468,12 +471,13 @@ class PeerConnection:
             self._flush(trio.current_time())
 
     async def _wait_while_growing(self) -> None:
-        """Let the others take a few more steps, as long as each of them adds to the burst."""
+        """Let the others take a few more steps, as long as each of them adds to a burst that is still small."""
+        gathered = 0
         for _ in range(_BURST_STEPS):
+            if not gathered < self._gathered < _SMALL_BURST_BYTES:
+                break
             gathered = self._gathered
             await trio.lowlevel.checkpoint()
-            if self._gathered <= gathered:
-                break
 
     def _pump(self) -> None:
         """Hand over what the core has to say, then send what it has to send: frames first, acknowledgements after."""

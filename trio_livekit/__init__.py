@@ -11,6 +11,10 @@ from __future__ import annotations
 __all__ = [
     "AccessTokenError",
     "AccessTokenErrorReason",
+    "ByteStreamInfo",
+    "ByteStreamReader",
+    "ByteStreamWriter",
+    "ByteStreams",
     "ChannelStats",
     "ChatMessage",
     "Check",
@@ -67,9 +71,17 @@ __all__ = [
     "ServerInfo",
     "SignalStats",
     "SimulateScenario",
+    "StreamError",
+    "StreamErrorReason",
+    "StreamProgress",
     "SubscribeError",
     "SubscribeErrorReason",
     "SubscriptionStatistics",
+    "TextOperation",
+    "TextStreamInfo",
+    "TextStreamReader",
+    "TextStreamWriter",
+    "TextStreams",
     "TrackStats",
     "TrackSubscriptionPermission",
     "Transcription",
@@ -140,6 +152,8 @@ from .errors import (
     PushErrorReason,
     RecipientNotFound,
     RoomDisconnected,
+    StreamError,
+    StreamErrorReason,
     SubscribeError,
     SubscribeErrorReason,
     TransportError,
@@ -157,6 +171,18 @@ from .messages import (
 )
 from .participants import LocalParticipant, RemoteParticipant, TrackSubscriptionPermission
 from .room import ConnectionState, Room, RoomEvents, SimulateScenario, connect
+from .streams import (
+    ByteStreamInfo,
+    ByteStreamReader,
+    ByteStreams,
+    ByteStreamWriter,
+    StreamProgress,
+    TextOperation,
+    TextStreamInfo,
+    TextStreamReader,
+    TextStreams,
+    TextStreamWriter,
+)
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the application says otherwise
 

@@ -34,6 +34,7 @@ from .data_tracks import LocalDataTrack, RemoteDataTrack, now_ms
 from .errors import RoomDisconnected
 from .messages import DTMF_CODES, DataPacket, DataPackets, OnFullReconnect, Receipt
 from .participants import LocalParticipant, RemoteParticipant
+from .streams import DEFAULT_RECIPIENTS_WITHIN_S, StreamingRoom
 
 if TYPE_CHECKING:
     import ssl
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 
 DEFAULT_EVENT_BUFFER = 256
 DEFAULT_PACKET_BUFFER = 256
-DEFAULT_RECIPIENTS_WITHIN_S = 3.5
-"""A server tells of participants that publish nothing every 3 seconds."""
 DEFAULT_RECONNECT_POLICY = ReconnectPolicy()
 
 
@@ -157,7 +156,7 @@ class RoomEvents(trio.abc.ReceiveChannel[ev.RoomEvent]):
         await trio.lowlevel.checkpoint()
 
 
-class Room:
+class Room(StreamingRoom):
     """A room that this client is in. Comes from ``connect``.
 
     Attributes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from .._sansio.streams.info import TextStreamInfo, info_of
+from .._sansio.streams.info import ByteStreamInfo, TextStreamInfo, info_of
 from ..errors import StreamError, StreamErrorReason
 from .mailbox import Mailbox
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._sansio.streams.incoming import IncomingStream, Limits
-    from .._sansio.streams.info import ByteStreamInfo
 
 T = TypeVar("T", bytes, str)
 
@@ -54,6 +53,13 @@ class Reader:
         """The same, of a text."""
         info = self.info
         assert isinstance(info, TextStreamInfo)
+        return info
+
+    @property
+    def byte_info(self) -> ByteStreamInfo:
+        """The same, of a byte stream."""
+        info = self.info
+        assert isinstance(info, ByteStreamInfo)
         return info
 
     @property
@@ -118,8 +124,7 @@ class Reader:
                 await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _try(self, read: Callable[[float], T | None]) -> T | None:
-        if self._is_closed:
-            raise trio.ClosedResourceError("the stream was closed by its reader, or with the block it was for")
+        self.check_open()
         is_last = True
         try:
             part = read(trio.current_time())
@@ -129,6 +134,11 @@ class Reader:
             if is_last:
                 self._done()
         return part
+
+    def check_open(self) -> None:
+        """Raises ``trio.ClosedResourceError`` after ``close``."""
+        if self._is_closed:
+            raise trio.ClosedResourceError("the stream was closed by its reader, or with the block it was for")
 
     def _check_size(self, size: int, limit: int) -> None:
         if size > limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,9 +15,11 @@ from tests.api.test_reconnect import QUICK, remote_track, until_reconnected
 from tests.support.leaks import nothing_left_behind
 from tests.support.proxy import signal_proxy
 from trio_livekit import events as ev
+from trio_livekit._sansio.signal import messages as m
+from trio_livekit.server import room as server_room
 
 if TYPE_CHECKING:
-    from tests.support.servers import ServerUnderTest
+    from tests.support.servers import EmbeddedServer, ServerUnderTest
 
 State = lk.ConnectionState
 Scenario = lk.SimulateScenario
@@ -100,6 +103,26 @@ async def test_r9_the_state_is_the_servers(server: ServerUnderTest, room_name: s
     assert kinds.count(ev.ParticipantAttributesChanged) == 1
     assert kinds.count(ev.DataTrackUnpublished) == 2
     assert kinds.count(ev.DataTrackPublished) == 1
+
+
+async def test_a_server_that_does_not_let_clients_resume(
+    embedded_server: EmbeddedServer, room_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    join = server_room.Room.join
+
+    def join_without_resuming(*arguments: object) -> object:
+        participant, out = join(*arguments)  # type: ignore[arg-type]
+        return participant, [
+            (who, replace(message, may_resume=False) if isinstance(message, m.Join) else message)
+            for who, message in out
+        ]
+
+    monkeypatch.setattr(server_room.Room, "join", join_without_resuming)
+    server = embedded_server
+    async with lk.connect(server.url, server.token("alice", room_name), reconnect=QUICK) as alice:
+        async with alice.events() as events:
+            await alice.simulate(Scenario.SIGNAL_RECONNECT)
+            await until_reconnected(events, resumed=False)
 
 
 # --- cut at every step ------------------------------------------------------------------------------------------------

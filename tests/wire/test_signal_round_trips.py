@@ -52,7 +52,7 @@ REQUESTS: list[m.Request] = [
 ]
 
 RESPONSES: list[m.Response] = [
-    m.Join(ROOM, ANN, (ANN,), m.ServerInfo("1.13.5", "eu", "ND_a", 17), ICE, True, 5, 15),
+    m.Join(ROOM, ANN, (ANN,), m.ServerInfo("1.13.5", "eu", "ND_a", 17), ICE, True, 5, 15, True, False),
     m.Reconnected(ICE, last_message_seq=9),
     m.Answer("v=0", 4),
     m.Offer("v=0", 3),

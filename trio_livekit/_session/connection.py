@@ -141,6 +141,7 @@ class Connection:
         self._is_speaking = False  # the signal websocket is open, as far as anybody knows
         self._path = PATH
         self._ping_interval_s = self._ping_timeout_s = 0.0
+        self._may_resume = True
         self.loss: Loss | None = None
         self._are_links_lost = self._is_ready = self._left = False
         self._changed = trio.Event()
@@ -165,6 +166,7 @@ class Connection:
         join = await self._open_session(offer, token, profile)
         self.links.use_ice_servers(join.ice_servers, relay_only=join.force_relay)
         self._ping_interval_s, self._ping_timeout_s = join.ping_interval_s, join.ping_timeout_s
+        self._may_resume = join.may_resume
         return join
 
     async def establish(self) -> None:
@@ -369,7 +371,8 @@ class Connection:
 
     def _lose(self, loss: Loss) -> None:
         """Something was lost. Of several losses that counts which takes the most to mend."""
-        if loss.remedy is Remedy.RESUME and (self._are_links_lost or not self._is_ready):
+        can_resume = self._is_ready and not self._are_links_lost and self._may_resume
+        if loss.remedy is Remedy.RESUME and not can_resume:
             loss = loss._replace(remedy=Remedy.RESTART)
         if not self._left and (self.loss is None or self.loss.remedy < loss.remedy):
             self.loss = loss

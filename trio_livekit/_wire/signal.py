@@ -296,7 +296,7 @@ def decode_request(data: bytes) -> m.Request | None:
 
 # --- server to client -------------------------------------------------------------------------------------------------
 
-_ENABLED = 2  # ClientConfigSetting.ENABLED
+_DISABLED, _ENABLED = 1, 2  # ClientConfigSetting
 
 
 def _join_from_pb(pb: Any) -> m.Join:
@@ -310,6 +310,7 @@ def _join_from_pb(pb: Any) -> m.Join:
         ping_interval_s=pb.ping_interval,
         ping_timeout_s=pb.ping_timeout,
         force_relay=pb.client_configuration.force_relay == _ENABLED,
+        may_resume=pb.client_configuration.resume_connection != _DISABLED,
     )
 
 
@@ -324,6 +325,10 @@ def _join_to_pb(join: m.Join) -> Any:
         subscriber_primary=join.subscriber_primary,
         ping_interval=join.ping_interval_s,
         ping_timeout=join.ping_timeout_s,
+        client_configuration=models.ClientConfiguration(
+            force_relay=cast("Any", _ENABLED if join.force_relay else 0),
+            resume_connection=cast("Any", 0 if join.may_resume else _DISABLED),
+        ),
     )
 
 

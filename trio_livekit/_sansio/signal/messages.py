@@ -481,6 +481,7 @@ class Join:
     ping_interval_s: int = 0
     ping_timeout_s: int = 0
     force_relay: bool = False
+    may_resume: bool = True
 
 
 @dataclass(frozen=True, slots=True)

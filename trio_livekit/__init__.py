@@ -67,6 +67,10 @@ __all__ = [
     "RoomEvents",
     "RoomInfo",
     "RoomStats",
+    "RpcError",
+    "RpcErrorCode",
+    "RpcHandler",
+    "RpcInvocation",
     "SchemaEncoding",
     "ServerInfo",
     "SignalStats",
@@ -152,6 +156,8 @@ from .errors import (
     PushErrorReason,
     RecipientNotFound,
     RoomDisconnected,
+    RpcError,
+    RpcErrorCode,
     StreamError,
     StreamErrorReason,
     SubscribeError,
@@ -171,6 +177,7 @@ from .messages import (
 )
 from .participants import LocalParticipant, RemoteParticipant, TrackSubscriptionPermission
 from .room import ConnectionState, Room, RoomEvents, SimulateScenario, connect
+from .rpc import RpcHandler, RpcInvocation
 from .streams import (
     ByteStreamInfo,
     ByteStreamReader,

@@ -19,6 +19,7 @@ from . import events as ev
 from ._sansio.encryption.complaints import Complaint
 from ._sansio.packets import messages as p
 from ._sansio.packets.filters import NONCE_BYTES
+from ._sansio.rpc.faults import MAX_METHOD_BYTES
 from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
 from ._sansio.tracks.schema import check_schema
@@ -48,9 +49,11 @@ if TYPE_CHECKING:
     from ._session.stats import RoomStats
     from .encryption import Encryption
     from .errors import LiveKitError
+    from .rpc import RpcHandler
 
 DEFAULT_EVENT_BUFFER = 256
 DEFAULT_PACKET_BUFFER = 256
+DEFAULT_CONCURRENT_CALLS = 64
 DEFAULT_RECONNECT_POLICY = ReconnectPolicy()
 
 
@@ -528,6 +531,54 @@ class Room(StreamingRoom):
         sealing = self._session.sealing
         return {} if sealing is None else dict(sealing.failures)
 
+    # --- remote procedure calls ---------------------------------------------------------------------------------------
+
+    async def perform_rpc(
+        self, *, destination_identity: str, method: str, payload: str, response_timeout: float = 15.0
+    ) -> str:
+        """Call a method that another participant serves, and return its result.
+
+        ``response_timeout`` is in seconds, for everything together. The method runs once at most. A request that may
+        have left is not sent again; one that has not waits for a connection, if there is none. A call goes on while
+        the session is resumed. If the session is replaced by another, or the recipient leaves, it fails at once.
+
+        Cancelling it gives the call up here; the other side is not told, and goes on.
+
+        Raises:
+            RpcError: the call failed. Its ``code`` says how, and ``executed`` whether the method may have run.
+            RoomDisconnected: the room was lost. ``trio.ClosedResourceError``: it was left.
+        """
+        _check_method(method)
+        if not isinstance(payload, str):
+            raise TypeError(f"a payload is a str, not {type(payload).__name__}")
+        if not response_timeout > 0:
+            raise ValueError("response_timeout is a number of seconds, more than 0")
+        return await self._session.rpc.perform(destination_identity, method, payload, response_timeout)
+
+    @asynccontextmanager
+    async def register_rpc_method(
+        self, method: str, handler: RpcHandler, *, max_concurrent_calls: int = DEFAULT_CONCURRENT_CALLS
+    ) -> AsyncIterator[None]:
+        """Serve a method for as long as the block lasts: each call of it runs ``handler(invocation)``.
+
+        Handlers run at the same time, each in a task of the room's, ``max_concurrent_calls`` of this method at most;
+        a call more is refused. What a handler returns goes to the caller, and so does an ``RpcError`` that it raises.
+        Any other exception is logged here, and the caller learns only that there was one: it never gets out of the
+        room. A handler has no deadline unless it makes one of ``invocation.response_timeout``.
+
+        Leaving the block cancels the handlers that are running, whose callers are told, and waits for them to end. If
+        the room is lost or left first, they are cancelled as well, and the block ends with ``RoomDisconnected`` or
+        ``trio.ClosedResourceError``.
+
+        Raises ``ValueError``: the name is not 1 to 64 bytes of UTF-8, or served already.
+        """
+        _check_method(method)
+        if max_concurrent_calls < 1:
+            raise ValueError("max_concurrent_calls is a number of calls, at least 1")
+        self._check_open()
+        async with self._session.rpc.serving.register(method, handler, max_concurrent_calls):
+            yield
+
     # --- what the session tells ---------------------------------------------------------------------------------------
 
     def _enter(self, session: Session) -> None:
@@ -677,3 +728,8 @@ class Room(StreamingRoom):
     def _notify(self) -> None:
         self._changed.set()
         self._changed = trio.Event()
+
+
+def _check_method(method: str) -> None:
+    if not 0 < len(method.encode()) <= MAX_METHOD_BYTES:
+        raise ValueError(f"the name of a method is 1 to {MAX_METHOD_BYTES} bytes of UTF-8")

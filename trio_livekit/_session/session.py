@@ -41,6 +41,7 @@ from .paths import Paths
 from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .regions import Regions
+from .rpc import Rpc
 from .sealing import EncryptionOptions, Sealing
 from .stats import RoomStats
 from .streams import Streams
@@ -88,6 +89,10 @@ _FAREWELL_S = 0.5
 
 _FLUSH_S = 1.0
 """How long a block that ends normally waits for the server to take in what was sent reliably."""
+
+
+_LAST_CALLS_S = 0.5
+"""How long leaving waits for handlers of calls that a borrower of the room serves, so that their callers hear of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +166,8 @@ class Session:
         self.packets = Packets(self._connection.links, self._reschedule, self._announce)
         if self.sealing is not None:
             self.packets.sealer = PacketSealing(self.sealing, self.packets.on_opened)
+
+        self.rpc = Rpc(background, self.packets, lambda: self.roster, lambda: self.server.version)
         self.updating = Updating(self._send_request, self.publishing.published)
         self.user_packets = UserPackets(self.packets)
         self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
@@ -199,6 +206,10 @@ class Session:
     async def leave(self) -> None:
         """Leave, in a bounded time and whatever the state; nothing of the session works afterwards."""
         self._leaving = True
+        self.rpc.close(self._end)
+        if self._end is None:
+            with trio.move_on_after(_LAST_CALLS_S, shield=True):
+                await self.rpc.serving.wait_idle()
         self.publishing.close()
         self.subscribing.close(self._end)
         self.packets.close(self._end)
@@ -315,6 +326,7 @@ class Session:
         self.publishing.on_session_lost()
         self.subscribing.on_session_lost()
         self.packets.on_session_lost()
+        self.rpc.calling.on_session_lost()
         await self._connection.leave()
         self._connection = self._new_connection()
         token = await self._credentials.token()
@@ -326,6 +338,7 @@ class Session:
         self.publishing.on_connected(self._connection.links)
         self.subscribing.on_connected()
         self.packets.on_connected(self._connection.links)
+        self.rpc.calling.on_connected()
 
     def _profile(self) -> Profile:
         """What a token from the application does not say: how this client has changed itself meanwhile."""
@@ -343,6 +356,7 @@ class Session:
         # The block goes first, so that of all the errors it could end with it is this one that comes out of it. Blocks
         # of tracks elsewhere, in tasks that only borrowed the room, hear of it from their tracks.
         self._nursery.cancel_scope.cancel(str(end))
+        self.rpc.close(end)
         self.publishing.close()
         self.subscribing.close(end)
         self.packets.close(end)
@@ -399,6 +413,7 @@ class Session:
     def _on_links_lost(self) -> None:
         self.publishing.on_links_lost()
         self.packets.on_links_lost()
+        self.rpc.calling.on_links_lost()
 
     def _on_join(self, join: m.Join) -> None:
         """A session begins: who is here, of whom some may have been there in the session before."""
@@ -455,12 +470,14 @@ class Session:
                     self._listener(event)
                     self.subscribing.on_participant(info)
                     self.packets.on_participant(info, is_new=self._has_joined)
+                    self.rpc.calling.on_joined(info.identity)
                 case Left(info):
                     if self.sealing is not None:
                         self.sealing.on_participant_left(info.identity)
                     if info.identity not in back:  # else its next list says which of its tracks go on
                         self.subscribing.on_participant_left(info)
                     self.packets.on_participant_left(info)
+                    self.rpc.calling.on_left(info.identity)
                     self._listener(event)
                 case Changed(_, new):
                     self._listener(event)

@@ -144,11 +144,12 @@ class Calls:
         call = self._calls.get(request_id)
         return call if call is not None and call.callee == sender else None
 
-    def on_ack(self, request_id: str, sender: str) -> None:
-        """An ``RpcAck`` came."""
+    def on_ack(self, request_id: str, sender: str) -> Call | None:
+        """An ``RpcAck`` came; returns the call that it is for."""
         call = self.find(request_id, sender)
         if call is not None:
             call.on_ack()
+        return call
 
     def on_response(self, response: RpcResponse, sender: str) -> None:
         """An ``RpcResponse`` came, or a text stream that stands for one."""

@@ -1,0 +1,120 @@
+"""Remote procedure calls on the wire: who is called how, and what arrives for whom.
+
+There are two forms, and the ``client_protocol`` of the other side decides. In the first a request is a packet and so is
+its response. In the second a request is a text stream, and so is a result; acks and faults are packets there as well.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Rpc"]
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._sansio.packets.messages import DataPacket, RpcAck, RpcRequest, RpcResponse
+from .._sansio.rpc.calls import Call, handler_timeout_ms
+from .._sansio.rpc.faults import MAX_PACKET_PAYLOAD_BYTES, fault, response
+from .._sansio.rpc.invocations import VERSION_PACKET
+from ..errors import LiveKitError, RpcErrorCode
+from .calling import Calling, rpc_error
+from .serving import Serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .._sansio.packets.messages import RpcFault
+    from .._sansio.signal.roster import Roster
+    from .packets import Packets
+
+logger = logging.getLogger(__name__)
+
+_SUPPORTED_SINCE = (1, 8, 0)
+"""The version of livekit-server that passes calls on."""
+
+
+class Rpc:
+    """The calls of one room, in both directions.
+
+    Attributes:
+        calling: our calls.
+        serving: the calls made to us.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, packets: Packets, roster: Callable[[], Roster], server_version: Callable[[], str]
+    ) -> None:
+        self._packets = packets
+        self._roster = roster
+        self._server_version = server_version
+        self.calling = Calling(self._send_request, self._is_present)
+        self.serving = Serving(nursery, self)
+        packets.route((RpcRequest, RpcAck, RpcResponse), self._on_packet)
+
+    async def perform(self, callee: str, method: str, payload: str, response_timeout_s: float) -> str:
+        """Call a method of another participant; see ``Room.perform_rpc``."""
+        if callee == self._roster().local.identity:
+            await trio.lowlevel.checkpoint()
+            raise rpc_error(fault(RpcErrorCode.RECIPIENT_NOT_FOUND, "a participant cannot call itself"), executed=False)
+        if _is_too_old(self._server_version()):
+            await trio.lowlevel.checkpoint()
+            raise rpc_error(fault(RpcErrorCode.UNSUPPORTED_SERVER), executed=False)
+        return await self.calling.call(callee, method, payload, response_timeout_s)
+
+    def close(self, over: Exception | None) -> None:
+        """The room is over: ``over`` says how, ``None`` that we left. What is being served is cancelled."""
+        error = over or trio.ClosedResourceError("the room was left")
+        self.calling.close(error)
+        self.serving.close(error)
+
+    # --- sending ------------------------------------------------------------------------------------------------------
+
+    async def _send_request(self, call: Call, method: str, payload: str) -> None:
+        if len(payload.encode()) > MAX_PACKET_PAYLOAD_BYTES:
+            raise rpc_error(fault(RpcErrorCode.REQUEST_PAYLOAD_TOO_LARGE), executed=False)
+        timeout_ms = handler_timeout_ms(call.deadline - trio.current_time())
+        request = RpcRequest(call.request_id, method, payload, timeout_ms, VERSION_PACKET)
+        await self._packets.send_reliable(request, (call.callee,))
+
+    def ack(self, caller: str, request_id: str) -> None:
+        """See ``Answers``."""
+        self._say(caller, RpcAck(request_id))
+
+    def fault(self, caller: str, request_id: str, said: RpcFault) -> None:
+        """See ``Answers``."""
+        self._say(caller, RpcResponse(request_id, fault=said))
+
+    async def result(self, caller: str, request_id: str, payload: str) -> None:
+        """See ``Answers``."""
+        await self._packets.send_reliable(response(request_id, payload), (caller,), on_full_reconnect="resend")
+
+    def _say(self, caller: str, value: RpcAck | RpcResponse) -> None:
+        try:
+            self._packets.send_reliable_nowait(value, (caller,), on_full_reconnect="resend")
+        except (LiveKitError, trio.ClosedResourceError) as error:
+            logger.debug("%r is not told what becomes of its call: %s", caller, error)
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    def _on_packet(self, packet: DataPacket, _size: int) -> bool:
+        sender, value = packet.participant_identity, packet.value
+        if sender and sender != self._roster().local.identity:  # nobody can be answered who has no name
+            if isinstance(value, RpcRequest):
+                self.serving.on_request(value, sender, version=VERSION_PACKET)
+            elif isinstance(value, RpcAck):
+                self.calling.on_ack(value.request_id, sender)
+            elif isinstance(value, RpcResponse):
+                self.calling.on_response(value, sender)
+        return True
+
+    def _is_present(self, identity: str) -> bool:
+        return self._roster().get(identity) is not None
+
+
+def _is_too_old(server_version: str) -> bool:
+    """Whether the server is known to be one that does not pass calls on."""
+    numbers = server_version.partition("-")[0].split(".")
+    if not all(number.isascii() and number.isdigit() for number in numbers):
+        return False
+    return tuple(map(int, numbers)) < _SUPPORTED_SINCE

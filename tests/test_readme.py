@@ -34,6 +34,7 @@ def test_every_example_is_run_here() -> None:
         "lk.access_token",
         "async def patient",
         "async def commander",
+        "async def confidential",
         "trio.run(main)",
     )
     assert len(BLOCKS) == len(used)
@@ -106,3 +107,19 @@ async def test_data_packets(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_testing_an_application() -> None:
     block("trio.run(main)")
+
+
+async def test_keeping_it_from_the_server(capsys: pytest.CaptureFixture[str]) -> None:
+    confidential = block("async def confidential")["confidential"]
+    async with serve() as server, trio.open_nursery() as nursery:
+        nursery.start_soon(confidential, server.url, server.token("alice", "arena"))
+        async with lk.connect(server.url, server.token("mallory", "arena")) as mallory:
+            await mallory.wait_for_participant("alice")
+            await trio.testing.wait_all_tasks_blocked(0.1)
+            await mallory.publish_data(b"in the clear")
+            printed = ""
+            with trio.fail_after(10):
+                while "dropped 1 from mallory" not in printed:
+                    await trio.sleep(0.01)
+                    printed += capsys.readouterr().out
+        nursery.cancel_scope.cancel()

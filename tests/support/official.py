@@ -138,6 +138,8 @@ async def open_javascript(chromium: str, sdk: Path, directory: Path) -> AsyncIte
     page.mkdir()
     for source in (PEERS / "official.html", sdk):
         shutil.copy(source, page)
+    worker = sdk.with_name("livekit-client.e2ee.worker.js").read_text(encoding="utf-8")
+    (page / "worker-source.js").write_text(f"const WORKER_SOURCE = {json.dumps(worker)};", encoding="utf-8")
     arrived: list[Official] = []
     arrival = trio.Event()
 

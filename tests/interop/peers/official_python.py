@@ -16,6 +16,7 @@ import sys
 import time
 
 from livekit import rtc
+from livekit.rtc._proto import e2ee_pb2 as proto_e2ee
 
 PATTERN = bytes(index % 251 for index in range(2 << 20))
 
@@ -43,11 +44,24 @@ class Participant:
         self.readers: dict[str, tuple[rtc.DataTrackStream, asyncio.Task]] = {}
         self.received: dict[str, list[list]] = {}
 
-    async def connect(self, url: str, token: str, single: bool = True, key: str | None = None) -> dict:
+    async def connect(
+        self,
+        url: str,
+        token: str,
+        single: bool = True,
+        key: str | None = None,
+        keys: dict[str, str] | None = None,
+        hkdf: bool = False,
+    ) -> dict:
+        """``key`` is shared by all, ``keys`` are the participants' own, by identity; without either, all is plain."""
         self.room = rtc.Room()
         options = rtc.RoomOptions(single_peer_connection=single)
-        if key is not None:
-            options.encryption = rtc.E2EEOptions(rtc.KeyProviderOptions(shared_key=key.encode()))
+        if key is not None or keys is not None:
+            method = proto_e2ee.KeyDerivationFunction.HKDF if hkdf else proto_e2ee.KeyDerivationFunction.PBKDF2
+            secret = None if key is None else key.encode()
+            options.encryption = rtc.E2EEOptions(
+                rtc.KeyProviderOptions(shared_key=secret, key_derivation_function=method)
+            )
         self.room.on("data_track_published", self._on_track)
         self.room.on("data_track_unpublished", lambda sid: emit(event="data_track_unpublished", sid=sid))
         self.room.on("participant_connected", lambda p: emit(event="participant_connected", identity=p.identity))
@@ -55,7 +69,23 @@ class Participant:
         self.room.on("data_received", self._on_data)
         self.room.on("sip_dtmf_received", lambda dtmf: emit(event="dtmf", code=dtmf.code, digit=dtmf.digit))
         await self.room.connect(url, token, options)
+        for identity, own in (keys or {}).items():
+            await self.set_key(own, 0, identity)
         return {"identity": self.room.local_participant.identity}
+
+    async def set_key(self, key: str, index: int, identity: str | None = None) -> dict:
+        provider = self.room.e2ee_manager.key_provider
+        if identity is None:
+            provider.set_shared_key(key.encode(), index)
+        else:
+            provider.set_key(identity, key.encode(), index)
+        return {}
+
+    async def ratchet(self, index: int, identity: str | None = None) -> dict:
+        provider = self.room.e2ee_manager.key_provider
+        if identity is None:
+            return {"key": provider.ratchet_shared_key(index).hex()}
+        return {"key": provider.ratchet_key(identity, index).hex()}
 
     async def publish(self, name: str) -> dict:
         track = self.local[name] = await self.room.local_participant.publish_data_track(name=name)

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from .participants import LocalParticipant
 
 MAX_READ_ALL_BYTES = 16 << 20
-MAX_INFLATED_BYTES = 16 << 20
+MAX_INFLATED_TEXT_BYTES = 16 << 20
+MAX_INFLATED_BYTES = 1 << 30
 DEFAULT_NAME = "unknown"
 DEFAULT_RECIPIENTS_WITHIN_S = 3.5
 """A server tells of participants that publish nothing every 3 seconds."""
@@ -604,7 +605,7 @@ class StreamingRoom:
         topic: str,
         *,
         idle_timeout: float = IDLE_S,
-        max_inflated_bytes: int = MAX_INFLATED_BYTES,
+        max_inflated_bytes: int = MAX_INFLATED_TEXT_BYTES,
     ) -> AsyncIterator[TextStreams]:
         """Get the texts that others send on a topic, from now until the block ends.
 
@@ -617,7 +618,8 @@ class StreamingRoom:
             topic: what the senders said.
             idle_timeout: seconds in which something has to come of a stream, or it ends with ``StreamError``
                 (``IDLE``); ``math.inf`` for no limit.
-            max_inflated_bytes: how much a compressed stream may become; more ends with ``StreamError`` (``TOO_LARGE``).
+            max_inflated_bytes: how much a compressed stream may become, 16 MiB of text and 1 GiB of bytes unless given;
+                more ends with ``StreamError`` (``TOO_LARGE``).
 
         Raises:
             StreamError: somebody listens to the topic already, or it is the library's own (``TOPIC_TAKEN``).
@@ -636,7 +638,10 @@ class StreamingRoom:
         idle_timeout: float = IDLE_S,
         max_inflated_bytes: int = MAX_INFLATED_BYTES,
     ) -> AsyncIterator[ByteStreams]:
-        """Get the byte streams that others send on a topic, from now until the block ends; see ``text_streams``."""
+        """Get the byte streams that others send on a topic, from now until the block ends; see ``text_streams``.
+
+        Compressed or not, they are read in parts of bounded size, so that it takes little memory to receive much.
+        """
         self._check_open()
         limits = Limits(max_inflated_bytes, idle_timeout)
         with self._session.streams.listen(topic, limits, text=False) as listener:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -262,6 +263,62 @@ async def test_sending_packets_that_have_to_wait(stage: Stage) -> None:
 async def test_reading_packets(stage: Stage) -> None:
     async with talking(stage) as talk:
         assert await cancel_everywhere(talk.read, after=talk.all_is_in_order) > 5
+
+
+async def test_writing_a_stream(stage: Stage) -> None:
+    """Whenever it is cancelled, the other side gets all of it, an error, or has never heard of it."""
+    text = "a text " * 5000
+    ends: list[str] = []
+
+    async def read(reader: lk.TextStreamReader) -> None:
+        try:
+            ends.append("whole" if await reader.read_all() == text else "wrong")
+        except lk.StreamError as error:
+            ends.append(error.reason.value)
+
+    async with two_rooms(stage) as (alice, bob), bob.text_streams("chat") as streams, trio.open_nursery() as nursery:
+
+        async def accept() -> None:
+            async for reader in streams:
+                nursery.start_soon(read, reader)
+
+        async def write() -> None:
+            async with alice.open_text_stream("chat") as writer:
+                await writer.write(text)
+
+        async def settle(_step: int) -> None:
+            """What was sent has been read to its end by then, for packets keep their order."""
+            with trio.fail_after(10):
+                await alice.send_text(text, topic="chat")
+                while True:
+                    await trio.sleep(0.001)
+                    if ends[-1:] == ["whole"]:
+                        break
+
+        nursery.start_soon(accept)
+        assert await cancel_everywhere(write, after=settle) > 5
+        assert set(ends) <= {"whole", lk.StreamErrorReason.ABORTED.value}
+        assert ends.count("aborted") > 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_reading_streams(stage: Stage) -> None:
+    async with two_rooms(stage) as (alice, bob):
+
+        async def read() -> None:
+            async with bob.text_streams("chat") as streams, trio.open_nursery() as nursery:
+                nursery.start_soon(partial(alice.send_text, "hello", topic="chat"))
+                async with alice.open_text_stream("chat") as writer:
+                    await writer.write("x" * 40_000)
+                    readers = [await streams.receive(), await streams.receive()]
+                    for reader in readers:
+                        assert await reader.receive()
+                await readers[0].aclose()
+
+        assert await cancel_everywhere(read) > 5
+        assert not bob._session.streams._incoming.open_count
+        assert not bob._session.packets._held
+        assert not alice._session.streams._writers
 
 
 async def test_joining_publishing_and_leaving(stage: Stage) -> None:

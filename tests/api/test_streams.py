@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import assert_checkpoints
 
 import trio_livekit as lk
@@ -425,3 +426,118 @@ async def test_everything_checkpoints(friends: Pair) -> None:
                 for operation in (stream.send_all(b""), stream.wait_send_all_might_not_block(), stream.abort("")):
                     with assert_checkpoints():
                         await operation
+
+
+# --- connections that are lost ----------------------------------------------------------------------------------------
+
+
+async def test_a_resume_under_a_stream(friends: Pair) -> None:
+    """Signalling is lost on both sides while a stream flows: it is complete."""
+    alice, bob = friends
+    data = os.urandom(300_000)
+    with trio.fail_after(30):
+        async with bob.byte_streams("files") as streams, alice.open_byte_stream(topic="files") as writer:
+            for start in range(0, len(data), 10_000):
+                await writer.send_all(data[start : start + 10_000])
+                if start == 100_000:
+                    await alice.simulate(lk.SimulateScenario.SIGNAL_RECONNECT)
+                if start == 200_000:
+                    await bob.simulate(lk.SimulateScenario.SIGNAL_RECONNECT)
+            await alice.wait_connected()
+            await writer.aclose()
+            assert await (await streams.receive()).read_all() == data
+
+
+@pytest.mark.parametrize("whose", ["the sender's", "the reader's"])
+async def test_a_restart_under_a_stream(friends: Pair, whose: str) -> None:
+    """Both sides are told, and soon; what is sent afterwards arrives."""
+    alice, bob = friends
+    ends: dict[str, lk.StreamError] = {}
+
+    async def write() -> None:
+        try:
+            async with alice.open_text_stream("chat", destination_identities=["bob"]) as writer:
+                while True:
+                    await writer.write("x")
+                    await trio.sleep(0.02)
+        except lk.StreamError as error:
+            ends["writer"] = error
+
+    async def read(reader: lk.TextStreamReader) -> None:
+        ends["reader"] = await expect_error(reader)
+
+    with trio.fail_after(30):
+        async with bob.text_streams("chat") as streams:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write)
+                reader = await streams.receive()
+                await reader.receive()
+                nursery.start_soon(read, reader)
+                lost = alice if whose == "the sender's" else bob
+                await lost.simulate(lk.SimulateScenario.FULL_RECONNECT)
+            if whose == "the sender's":
+                assert ends["writer"].reason is Reason.SESSION_LOST
+                assert ends["reader"].reason is Reason.SENDER_LEFT
+            else:
+                assert ends["writer"].reason is Reason.RECIPIENT_LEFT
+                assert ends["reader"].reason is Reason.SESSION_LOST
+            await lost.wait_connected()
+            await alice.send_text("again", topic="chat", destination_identities=["bob"], recipients_within=10)
+            while True:
+                reader = await streams.receive()
+                if await reader.read_all() == "again":
+                    break
+
+
+async def test_a_room_that_is_lost_under_a_reader(friends: Pair) -> None:
+    alice, bob = friends
+    done = trio.Event()
+
+    async def read(reader: lk.TextStreamReader) -> None:
+        try:
+            await reader.read_all()
+        finally:
+            done.set()
+
+    with trio.fail_after(20):
+        with pytest.RaisesGroup(lk.RoomDisconnected):
+            async with trio.open_nursery() as outside:
+                async with bob.text_streams("chat") as streams, alice.open_text_stream("chat") as writer:
+                    await writer.write("x")
+                    outside.start_soon(read, await streams.receive())
+                    await trio.testing.wait_all_tasks_blocked(0.01)
+                    bob._session.packets.close(lk.RoomDisconnected(lk.DisconnectReason.ROOM_DELETED))
+                    with trio.CancelScope(shield=True):
+                        await done.wait()
+
+
+# --- readers that do not keep up --------------------------------------------------------------------------------------
+
+
+async def test_a_reader_that_waits(friends: Pair) -> None:
+    """What it has not read stays in the connection's window, and on the server; none of it is lost."""
+    alice, bob = friends
+    digest, sent = hashlib.sha256(), hashlib.sha256()
+    size = 6_000_000
+    held = 0
+
+    async def write() -> None:
+        async with alice.open_byte_stream(topic="files", total_bytes=size) as writer:
+            for _ in range(size // 100_000):
+                part = os.urandom(100_000)
+                sent.update(part)
+                await writer.send_all(part)
+
+    with trio.fail_after(50):
+        async with bob.byte_streams("files") as streams, trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            reader = await streams.receive()
+            for _ in range(100):  # until the window is full, or everything is there
+                await trio.sleep(0.05)
+                before, held = held, reader.received_bytes
+                if before == held > 3_000_000:
+                    break
+            assert held < 5_000_000, "more than the window was taken in"
+            async for part in reader:
+                digest.update(part)
+    assert digest.digest() == sent.digest()

@@ -43,3 +43,11 @@ async def test_their_packets_arrive_here(javascript_peer, patient_server, room_n
 
 async def test_chat_goes_both_ways(javascript_peer, patient_server, room_name):
     await cases.chat_goes_both_ways(javascript_peer, patient_server, room_name)
+
+
+async def test_our_streams_arrive(javascript_peer, patient_server, room_name):
+    await cases.streams_arrive_there(javascript_peer, patient_server, room_name)
+
+
+async def test_their_streams_arrive(javascript_peer, patient_server, room_name):
+    await cases.streams_arrive_here(javascript_peer, patient_server, room_name)

@@ -55,3 +55,11 @@ async def test_our_packets_arrive_there(python_peer, patient_server, room_name):
 
 async def test_their_packets_arrive_here(python_peer, patient_server, room_name):
     await cases.packets_arrive_here(python_peer, patient_server, room_name)
+
+
+async def test_our_streams_arrive(python_peer, patient_server, room_name):
+    await cases.streams_arrive_there(python_peer, patient_server, room_name)
+
+
+async def test_their_streams_arrive(python_peer, patient_server, room_name):
+    await cases.streams_arrive_here(python_peer, patient_server, room_name)

@@ -14,9 +14,13 @@ import asyncio
 import json
 import sys
 import time
+from typing import TYPE_CHECKING
 
 from livekit import rtc
 from livekit.rtc._proto import e2ee_pb2 as proto_e2ee
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
 
 PATTERN = bytes(index % 251 for index in range(2 << 20))
 
@@ -43,6 +47,7 @@ class Participant:
         self.remote: dict[str, rtc.RemoteDataTrack] = {}
         self.readers: dict[str, tuple[rtc.DataTrackStream, asyncio.Task]] = {}
         self.received: dict[str, list[list]] = {}
+        self.tasks: set[asyncio.Task] = set()
 
     async def connect(
         self,
@@ -136,6 +141,64 @@ class Participant:
     async def publish_dtmf(self, code: int, digit: str) -> dict:
         await self.room.local_participant.publish_dtmf(code=code, digit=digit)
         return {}
+
+    async def listen(self, topic: str) -> dict:
+        """Every stream on the topic becomes an event."""
+        self.room.register_text_stream_handler(topic, lambda *stream: self._spawn(self._read_text(*stream)))
+        self.room.register_byte_stream_handler(topic, lambda *stream: self._spawn(self._read_bytes(*stream)))
+        return {}
+
+    async def send_text(self, text: str, topic: str, pieces: int = 0, reply_to: str | None = None) -> dict:
+        """At once, or in so many pieces."""
+        local = self.room.local_participant
+        if not pieces:
+            info = await local.send_text(text, topic=topic, attributes={"k": "v"}, reply_to_id=reply_to)
+            return {"stream_id": info.stream_id}
+        writer = await local.stream_text(topic=topic, attributes={"k": "v"}, reply_to_id=reply_to)
+        size = -(-len(text) // pieces)
+        for start in range(0, len(text), size):
+            await writer.write(text[start : start + size])
+        await writer.aclose()
+        return {"stream_id": writer.info.stream_id}
+
+    async def send_bytes(self, size: int, topic: str, pieces: int = 0) -> dict:
+        data = content(0, size)
+        local = self.room.local_participant
+        if not pieces:
+            await local.send_bytes(data, topic=topic, name="bytes.bin")
+            return {}
+        writer = await local.stream_bytes("bytes.bin", topic=topic, total_size=size)
+        step = -(-size // pieces)
+        for start in range(0, size, step):
+            await writer.write(data[start : start + step])
+        await writer.aclose()
+        return {}
+
+    def _spawn(self, coroutine: Coroutine) -> None:
+        task = asyncio.create_task(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _read_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
+        info = reader.info
+        try:
+            text = await reader.read_all()
+        except Exception as exc:
+            emit(event="stream_failed", stream_id=info.stream_id, error=str(exc))
+        else:
+            emit(event="text", text=text, topic=info.topic, identity=identity, attributes=info.attributes)
+
+    async def _read_bytes(self, reader: rtc.ByteStreamReader, identity: str) -> None:
+        info = reader.info
+        data = b""
+        try:
+            async for part in reader:
+                data += part
+        except Exception as exc:
+            emit(event="stream_failed", stream_id=info.stream_id, error=str(exc))
+        else:
+            intact = data == content(0, len(data))
+            emit(event="bytes", size=len(data), intact=intact, name=info.name, topic=info.topic, identity=identity)
 
     async def leave(self) -> dict:
         await self.room.disconnect()

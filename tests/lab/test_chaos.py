@@ -9,8 +9,7 @@ import trio
 
 from trio_livekit._sansio.peer import Connected, Failed
 from trio_livekit._transport.peer import PeerConfig
-from trio_livekit.testing.faults import Bursts
-from trio_livekit.testing.pair import LinkModel
+from trio_livekit.testing.faults import CONDITIONS, Bursts, LinkModel
 
 from ..support.connections import Connection, running
 from .relay import Relay, open_relay
@@ -62,30 +61,32 @@ async def check(alice: Connection, bob: Connection, *, lost_share: float) -> Non
     await trio.sleep(0.1)  # for what should not come
     assert bob.received(reliable) == alice.received(reliable) == sent
     assert len(set(fresh)) == len(fresh)
-    assert len(fresh) > LOSSY_MESSAGES * (1 - lost_share)
+    assert len(fresh) >= LOSSY_MESSAGES * (1 - lost_share)
     for connection in (alice, bob):
         assert connection.count(Connected) == 1
         assert not connection.count(Failed)
 
 
 @pytest.mark.parametrize(
-    ("model", "lost_share"),
+    ("name", "lost_share"),
     [
-        (LinkModel(loss=0.2, delay_s=0.005), 0.45),
-        (LinkModel(duplicate=0.5, delay_s=0.005), 0.05),
-        (LinkModel(reorder=0.3, duplicate=0.1, delay_s=0.005), 0.05),
-        (LinkModel(delay_s=0.08, jitter_s=0.04), 0.05),
-        (LinkModel(rate_bps=3e6, queue_bytes=64 * 1024, delay_s=0.02), 0.5),
-        (LinkModel(mtu=1228, delay_s=0.005), 0.05),
+        ("loss 5 %", 0.2),
+        ("loss 20 %", 0.45),
+        ("loss in bursts", 0.6),
+        ("duplicates", 0.05),
+        ("reordering", 0.05),
+        ("delay 250 ms, jitter", 0.05),
+        ("narrow, bufferbloat", 1.0),
+        ("MTU 1200", 0.05),
+        ("MTU 1150", 0.05),
     ],
-    ids=["loss", "duplicates", "reordering", "delay and jitter", "a narrow link", "a small MTU"],
 )
-async def test_a_bad_network(model, lost_share):
-    async with connections(model) as (alice, bob, _):
+async def test_a_bad_network(name, lost_share):
+    async with connections(CONDITIONS[name]) as (alice, bob, _):
         await check(alice, bob, lost_share=lost_share)
 
 
-async def test_losses_in_bursts():
+async def test_losses_that_both_ways_have_together():
     bursts = Bursts(enter=0.02, leave=0.2, seed=3)
     async with connections(LinkModel(delay_s=0.005), drop=bursts) as (alice, bob, _):
         await check(alice, bob, lost_share=0.5)

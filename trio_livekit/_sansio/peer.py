@@ -357,7 +357,7 @@ class Peer:
 
     def _on_path_recovered(self, now: float) -> None:
         if self._secure and self._channels is not None:
-            self._channels.on_path_recovered(now)
+            self._channels.on_path_recovered(now, round_trip_s=self.ice.statistics().rtt_s)
 
     def _settle_dtls(self, now: float) -> None:
         if self._dtls is None or self._channels is None:

@@ -100,3 +100,25 @@ def test_a_message_begun_is_not_taken_back():
     flow.a.send(2, 53, b"small", now=net.now)
     net.run(2)
     assert [len(event.data) for _, event in flow.arrived] == [60_000, 5, 60_000]
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_path_that_becomes_longer_is_not_taken_for_a_queue(is_told: bool):
+    """Told by ICE, at once; else as soon as the delay stays though next to nothing is sent."""
+    net, flow = Bottleneck(LinkModel(delay_s=0.002)), Flow(1)
+    net.add(flow)
+    flow.a.send(2, 53, bytes(50_000), now=net.now)
+    net.run(1)
+    net.up.model = net.down.model = LinkModel(delay_s=0.25)
+    if is_told:
+        flow.a.on_path_recovered(net.now, round_trip_s=0.5)
+        flow.b.on_path_recovered(net.now, round_trip_s=0.5)
+    sent: dict[int, float] = {}
+    for number in range(500):
+        sent[number] = net.now
+        flow.a.send(2, 53, number.to_bytes(4, "big") + bytes(3000), now=net.now, ordered=False, max_retransmits=0)
+        net.run(0.05)
+    net.run(1)
+    late = {int.from_bytes(event.data[:4], "big"): at for at, event in flow.arrived if len(event.data) == 3004}
+    assert len(late) == 500 if is_told else len(late) > 400
+    assert max(late[number] - sent[number] for number in late if number >= 400) < 0.3

@@ -130,9 +130,9 @@ class DataChannels:
         """The application is done with `size` bytes of reliable messages (``sctp.Config.manual_window``)."""
         self.association.consume(size)
 
-    def on_path_recovered(self, now: float) -> None:
-        """The path carries again: send at once what is missing."""
-        self.association.on_path_recovered(now)
+    def on_path_recovered(self, now: float, *, round_trip_s: float | None = None) -> None:
+        """The path carries again, or it is another one: send at once what is missing."""
+        self.association.on_path_recovered(now, round_trip_s=round_trip_s)
 
     def shutdown(self, now: float) -> None:
         """End the association after everything queued is acknowledged."""

@@ -150,12 +150,15 @@ class Association:
     def is_established(self) -> bool:
         return self._handshake.state is State.ESTABLISHED
 
-    def on_path_recovered(self, now: float) -> None:
-        """The path carries again (a new ICE pair, or an old one after an outage): send at once what is missing."""
+    def on_path_recovered(self, now: float, *, round_trip_s: float | None = None) -> None:
+        """The path carries again (a new ICE pair, or an old one after an outage): send at once what is missing.
+
+        ``round_trip_s`` is what is known about the path as it is now.
+        """
         if self._handshake.t1_at is not None:
             self._handshake.t1_at = now
         if self._link is not None:
-            self._link.on_path_recovered(now)
+            self._link.on_path_recovered(now, round_trip_s)
 
     def statistics(self) -> Statistics:
         """A frozen look at the association."""

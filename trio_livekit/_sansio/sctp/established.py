@@ -105,10 +105,10 @@ class Established:
         elif self.path_mtu.on_heartbeat_ack(body, now):
             self._use_packet_size()
 
-    def on_path_recovered(self, now: float) -> None:
+    def on_path_recovered(self, now: float, round_trip_s: float | None) -> None:
         """The path carries again, or it is another one."""
         self.path_mtu.on_path_changed(now)
-        self.sender.on_path_recovered(now)
+        self.sender.on_path_recovered(now, round_trip_s)
 
     def is_stuck(self, now: float, patience_s: float) -> bool:
         """Chunks that the path used to carry, and does not any more, have waited for too long."""

@@ -38,6 +38,9 @@ The delay of a busy machine has to fit into it, else it would be taken for a que
 POLITE_MIN_PACKETS = 16
 POLITE_GROWTH = 1 / 8
 
+STALE_ROUNDS = 4
+"""Delay that is there though next to nothing is sent is not our queue: the path became longer, or others fill it."""
+
 
 class CongestionController(Protocol):
     """What the sender needs of a congestion controller. Sizes are bytes of DATA chunks."""
@@ -129,7 +132,7 @@ class Adaptive(NewReno):
     is short: ``polite`` follows the rate, as the window of TCP Vegas does (Brakmo and Peterson, 1995).
     """
 
-    __slots__ = ("_delivered", "_queueing", "_rates", "_round_began", "_round_min")
+    __slots__ = ("_delivered", "_queueing", "_rates", "_round_began", "_round_min", "_stale")
 
     def __init__(self, mtu: int, initial_packets: int, ssthresh: int) -> None:
         super().__init__(mtu, initial_packets, ssthresh)
@@ -138,6 +141,7 @@ class Adaptive(NewReno):
         self._round_began = 0.0
         self._round_min = math.inf
         self._queueing = False
+        self._stale = 0  # rounds in which next to nothing was sent, and the delay stayed
 
     def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
         self._measure(acked, now, rto)
@@ -162,6 +166,17 @@ class Adaptive(NewReno):
             filled = int(max(self._rates) * rto.min_rtt)
             self.cwnd = self.ssthresh = max(self.ssthresh, min(filled, before))
 
+    def on_path_recovered(self) -> None:
+        super().on_path_recovered()
+        self._forget_path()
+
+    def _forget_path(self) -> None:
+        self._stale = 0
+        self._rates.clear()
+        self._queueing = False
+        self.polite = UNLIMITED
+        self._delivered, self._round_min = 0, math.inf
+
     def _measure(self, acked: int, now: float, rto: RtoEstimator) -> None:
         """Count a round; when it ends, note its rate and whether its least delay was above the path's."""
         self._delivered += acked
@@ -174,15 +189,19 @@ class Adaptive(NewReno):
         self._queueing = self._round_min > rto.min_rtt * (1 + QUEUE_SHARE) + 2 * rto.rttvar + QUEUE_SLACK_S
         if self._queueing and self.cwnd < self.ssthresh:
             self.ssthresh = self.cwnd
-        self._follow_queue(self._round_min - rto.min_rtt, rto.min_rtt)
+        self._follow_queue(self._round_min - rto.min_rtt, rto)
         self._delivered, self._round_began, self._round_min = 0, now, math.inf
 
-    def _follow_queue(self, queue_s: float, min_rtt: float) -> None:
+    def _follow_queue(self, queue_s: float, rto: RtoEstimator) -> None:
         """A round has shown this least delay above the path's."""
-        slack = max(min_rtt * POLITE_SHARE, POLITE_SLACK_S)
+        slack = max(rto.min_rtt * POLITE_SHARE, POLITE_SLACK_S)
         if queue_s > slack and self._rates:
-            filled = int(max(self._rates) * (min_rtt + slack))
-            self.polite = max(filled, POLITE_MIN_PACKETS * self._mtu)
+            filled, least = int(max(self._rates) * (rto.min_rtt + slack)), POLITE_MIN_PACKETS * self._mtu
+            self.polite = max(filled, least)
+            self._stale = self._stale + 1 if filled < least / 4 else 0
+            if self._stale >= STALE_ROUNDS:
+                self._forget_path()
+                rto.forget_minimum()
         elif self.polite < UNLIMITED and queue_s < slack / 2:
             self.polite += int(self.polite * POLITE_GROWTH)
 

@@ -59,6 +59,19 @@ class RtoEstimator:
         """The path answers again."""
         self.backoff = 1
 
+    def forget_minimum(self) -> None:
+        """What was the least round trip says nothing about the path as it is now: begin with the latest."""
+        if self.srtt is not None:
+            self.min_rtt = self._next_min = self.latest
+
+    def on_path_recovered(self, round_trip_s: float | None) -> None:
+        """The path may be another one: its least round trip is not known yet, but perhaps about how long one takes."""
+        self.forget_minimum()
+        self.clear_back_off()
+        if round_trip_s is not None:
+            self.min_rtt = max(self.latest, round_trip_s)
+            self.timeout = max(self.timeout, min(self.max_s, round_trip_s + max(2 * round_trip_s, self._floor)))
+
     def _track_minimum(self, rtt: float, now: float) -> None:
         self._next_min = min(self._next_min, rtt)
         if rtt <= self.min_rtt:

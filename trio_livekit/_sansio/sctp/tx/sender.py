@@ -136,9 +136,9 @@ class Sender:
         if self._t3_at is not None and now >= self._t3_at:
             self._on_t3_expired(now)
 
-    def on_path_recovered(self, now: float) -> None:
+    def on_path_recovered(self, now: float, round_trip_s: float | None) -> None:
         """The path carries again after an outage: do not wait for a backed-off timer."""
-        self.rto.clear_back_off()
+        self.rto.on_path_recovered(round_trip_s)
         self._t3_at = None
         if self.out.flight:
             self._lose(self.out.in_flight(), now, congested=False)

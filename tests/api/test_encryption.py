@@ -12,6 +12,7 @@ import trio
 from trio.testing import assert_checkpoints
 
 import trio_livekit as lk
+from tests.support.cancel import cancel_everywhere
 from trio_livekit import events as ev
 from trio_livekit.server import serve
 
@@ -506,3 +507,23 @@ async def test_no_key_is_written_anywhere(caplog: pytest.LogCaptureFixture, caps
     assert caplog.text
     for material in (secret, other, keys.export_shared_key().hex(), secret.encode().hex()):
         assert material not in written
+
+
+async def test_changing_keys_and_joining_with_them_cancelled_at_every_step() -> None:
+    """What comes next works all the same: no lock is held for ever, and no key is half set."""
+    async with serve() as server:
+        keys = hkdf("the first")
+
+        async def change_and_join() -> None:
+            fresh = hkdf()
+            await keys.set_shared_key("another", 3)
+            await keys.ratchet_shared_key(3)
+            await keys.set_shared_key(keys.export_shared_key(0), 0)
+            async with lk.connect(server.url, server.token("alice", "room"), encryption=fresh):
+                pass
+
+        async def still_works(_step: int) -> None:
+            with trio.fail_after(5):
+                await keys.ratchet_shared_key(0)
+
+        assert await cancel_everywhere(change_and_join, every=3, after=still_works) > 5

@@ -14,11 +14,13 @@ from trio_livekit._sansio.encryption.key import Key, KeyDerivation
 from trio_livekit._sansio.encryption.keys import Keys
 from trio_livekit._sansio.encryption.sealer import Sealer
 from trio_livekit._sansio.packets import messages as p
+from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session import sealing as module
 from trio_livekit._session.packet_sealing import PacketSealing
 from trio_livekit._session.sealing import EncryptionOptions, Opening, Sealing, Verdict
+from trio_livekit._session.subscribing import Subscribing, TrackPublished
 from trio_livekit._wire.data import encode_sealed
-from trio_livekit.errors import MissingKey
+from trio_livekit.errors import MissingKey, SubscribeError, SubscribeErrorReason
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -175,6 +177,18 @@ async def test_sealing_follows_the_keys(bench: Bench) -> None:
     bench.keys.remove(None)
     with pytest.raises(MissingKey):
         bench.sealing.seal(b"x")
+
+
+async def test_a_track_encrypted_in_a_way_we_do_not_know(bench: Bench) -> None:
+    told: list[object] = []
+    subscribing = Subscribing(lambda _: None, told.append, lambda: None, bench.sealing)
+    info = m.DataTrackInfo(1, "DTR_x", "secret", m.EncryptionType.CUSTOM)
+    subscribing.on_participant(m.ParticipantInfo("PA_1", "bob", data_tracks=(info,)))
+    (published,) = told
+    assert isinstance(published, TrackPublished)
+    with pytest.raises(SubscribeError, match="in a way that is not known here") as refused:
+        await published.track.open_reader(1, 1)
+    assert refused.value.reason is SubscribeErrorReason.ENCRYPTED
 
 
 # --- packets ----------------------------------------------------------------------------------------------------------

@@ -252,6 +252,23 @@ async def test_what_the_server_says_while_the_room_is_being_left(bench: Bench) -
     assert len(bench.told) == told
 
 
+@pytest.mark.parametrize("encryption", [m.EncryptionType.GCM, m.EncryptionType.CUSTOM, m.EncryptionType(77)])
+async def test_what_cannot_be_decrypted_is_told_of_and_not_subscribed_to(
+    bench: Bench, encryption: m.EncryptionType
+) -> None:
+    """Also where only the way of encrypting is not known: other tracks in the same message are not the worse for it."""
+    tracks = (m.DataTrackInfo(1, "DTR_x", "secret", encryption), m.DataTrackInfo(2, "DTR_y", "plain"))
+    bench.subscribing.on_participant(m.ParticipantInfo("PA_2", "bob", data_tracks=tracks))
+    secret, plain = (event.track for event in bench.told[-2:] if isinstance(event, TrackPublished))
+    assert (secret.is_encrypted, plain.is_encrypted) == (True, False)
+    with pytest.raises(SubscribeError) as refused:
+        await secret.open_reader(1, 1)
+    assert refused.value.reason is SubscribeErrorReason.ENCRYPTED
+    assert bench.requests == []
+    bench.subscribing.on_handles({7: "DTR_y"})
+    await plain.open_reader(1, 1)
+
+
 async def test_losses_are_counted(bench: Bench) -> None:
     bench.subscribing.on_handles({7: "DTR_a"})
     reader = await bench.published().open_reader(2, 1)

@@ -11,9 +11,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from trio_livekit._sansio.signal.messages import (
     DataTrackInfo,
+    DataTrackSchema,
     EncryptionType,
+    FrameEncoding,
     PublishDataTrack,
     RequestReason,
+    SchemaEncoding,
     UnpublishDataTrack,
 )
 from trio_livekit._sansio.tracks import publications as module
@@ -54,6 +57,20 @@ def test_publish() -> None:
     assert core.poll_events() == []
     assert core.published() == [DataTrackInfo(1, "DTR_1", "lidar", EncryptionType.GCM)]
     assert core.next_timeout() is None
+
+
+def test_what_is_said_of_a_track_is_said_again_to_every_session() -> None:
+    core = Publications()
+    schema = DataTrackSchema("Scan", SchemaEncoding.PROTOBUF)
+    handle = core.publish("lidar", EncryptionType.GCM, FrameEncoding.PROTOBUF, schema)
+    request = PublishDataTrack(handle, "lidar", EncryptionType.GCM, FrameEncoding.PROTOBUF, schema)
+    assert core.poll_commands(0.0) == [request]
+    core.on_published(info(handle))
+    assert core.published() == [
+        DataTrackInfo(handle, "DTR_1", "lidar", EncryptionType.GCM, FrameEncoding.PROTOBUF, schema)
+    ]
+    core.on_new_session()
+    assert core.poll_commands(1.0) == [request]
 
 
 @pytest.mark.parametrize("update_first", [True, False])

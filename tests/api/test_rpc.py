@@ -7,6 +7,7 @@ import logging
 import os
 import random
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -184,6 +185,64 @@ async def test_arguments_are_checked(pair: tuple[lk.Room, lk.Room]) -> None:
         with pytest.raises(ValueError, match="already"):
             async with alice.register_rpc_method("echo", echo):
                 pass
+
+
+# --- the two forms ----------------------------------------------------------------------------------------------------
+
+
+async def acquaint(alice: lk.Room, bob: lk.Room) -> None:
+    """Let each know what the other can do; a livekit-server takes up to 3 seconds to tell."""
+    with trio.fail_after(10):
+        await alice.wait_for_participant("bob")
+        await bob.wait_for_participant("alice")
+
+
+async def test_payloads_of_any_size(pair: tuple[lk.Room, lk.Room]) -> None:
+    alice, bob = pair
+    await acquaint(alice, bob)
+    noise = "".join(random.choices("abcdefghijklmnopqrstuvwxyzäöü機🤖", k=200_000))  # not to be compressed to nothing
+    async with bob.register_rpc_method("echo", echo):
+        assert await call(alice, payload=noise) == noise
+        assert await call(alice, payload="short") == "short"
+
+
+async def test_errors_of_calls_that_are_streams(pair: tuple[lk.Room, lk.Room]) -> None:
+    alice, bob = pair
+    await acquaint(alice, bob)
+
+    async def refuse(invocation: lk.RpcInvocation) -> str:
+        raise lk.RpcError(101, "no", "data")
+
+    error = await failure(alice)
+    assert (error.code, error.executed) == (Code.UNSUPPORTED_METHOD, False)
+    async with bob.register_rpc_method("echo", refuse):
+        error = await failure(alice, payload="x" * 100_000)
+    assert (error.code, error.message, error.data, error.executed) == (101, "no", "data", True)
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that take no text streams as calls."""
+    from trio_livekit._session import parameters
+
+    monkeypatch.setattr(parameters, "_CLIENT_INFO", replace(parameters._CLIENT_INFO, client_protocol=0))
+
+
+@pytest.mark.usefixtures("plain")
+async def test_packets_have_a_limit(pair: tuple[lk.Room, lk.Room]) -> None:
+    alice, bob = pair
+    await acquaint(alice, bob)
+
+    async def repeat(invocation: lk.RpcInvocation) -> str:
+        return "x" * int(invocation.payload)
+
+    async with bob.register_rpc_method("echo", echo), bob.register_rpc_method("repeat", repeat):
+        assert await call(alice, payload="x" * 15_360) == "x" * 15_360
+        error = await failure(alice, payload="x" * 15_361)
+        assert (error.code, error.executed) == (Code.REQUEST_PAYLOAD_TOO_LARGE, False)
+        assert await call(alice, "repeat", "15360") == "x" * 15_360
+        error = await failure(alice, "repeat", "15361")
+        assert (error.code, error.executed) == (Code.RESPONSE_PAYLOAD_TOO_LARGE, True)
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import trio
 
 from .._sansio.rpc.calls import Call, Calls, Failed
 from .._sansio.rpc.faults import fault
-from ..errors import PublishDataError, RpcError, RpcErrorCode
+from ..errors import PublishDataError, RpcError, RpcErrorCode, StreamError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -73,8 +73,9 @@ class _Caller:
 class Calling:
     """The calls of one room.
 
-    ``send(call, method, payload)`` sends all of a request, or nothing that a callee would run; cancelling it is doing
-    the latter. ``is_present`` says whether a participant is in the room, as far as the server has told.
+    ``send(call, method, payload)`` sends a request. If it is cancelled nothing has left, unless it has said
+    before, with ``call.on_leaving``, that something may.
+    ``is_present`` says whether a participant is in the room, as far as the server has told.
     """
 
     def __init__(self, send: Send, is_present: Callable[[str], bool]) -> None:
@@ -130,8 +131,10 @@ class Calling:
             sessions = self._sessions
             try:
                 await self._send(call, method, payload)
-            except PublishDataError as exc:
-                raise rpc_error(fault(RpcErrorCode.SEND_FAILED), executed=False) from exc
+            except (PublishDataError, StreamError) as exc:
+                if call.outcome is None:
+                    executed = False if call.is_waiting else None
+                    raise rpc_error(fault(RpcErrorCode.SEND_FAILED), executed=executed) from exc
             if sessions == self._sessions:
                 call.on_sent(trio.current_time())
             else:  # it left, and before this task was told so, the session was gone

@@ -9,15 +9,25 @@ from __future__ import annotations
 __all__ = ["Rpc"]
 
 import logging
+import time
+import uuid
 from typing import TYPE_CHECKING
 
 import trio
 
-from .._sansio.packets.messages import DataPacket, RpcAck, RpcRequest, RpcResponse
+from .._sansio.packets.messages import DataPacket, RpcAck, RpcRequest, RpcResponse, StreamHeader, TextHeader
+from .._sansio.rpc.attributes import (
+    REQUEST_TOPIC,
+    RESPONSE_TOPIC,
+    parse_request,
+    parse_response,
+    request_attributes,
+    response_attributes,
+)
 from .._sansio.rpc.calls import Call, handler_timeout_ms
 from .._sansio.rpc.faults import MAX_PACKET_PAYLOAD_BYTES, fault, response
-from .._sansio.rpc.invocations import VERSION_PACKET
-from ..errors import LiveKitError, RpcErrorCode
+from .._sansio.rpc.invocations import VERSION_PACKET, VERSION_STREAM
+from ..errors import DecodeError, LiveKitError, RpcErrorCode, StreamError, StreamErrorReason
 from .calling import Calling, rpc_error
 from .serving import Serving
 
@@ -26,9 +36,17 @@ if TYPE_CHECKING:
 
     from .._sansio.packets.messages import RpcFault
     from .._sansio.signal.roster import Roster
+    from .._sansio.streams.info import TextStreamInfo
     from .packets import Packets
+    from .streams import Streams
 
 logger = logging.getLogger(__name__)
+
+MAX_STREAM_PAYLOAD_BYTES = 16 << 20
+"""Of UTF-8, in a request or response that is a text stream. There is no common limit; this one bounds our memory."""
+
+_STREAM_PROTOCOL = 1
+"""The ``client_protocol`` from which on a participant takes requests and results as text streams."""
 
 _SUPPORTED_SINCE = (1, 8, 0)
 """The version of livekit-server that passes calls on."""
@@ -43,14 +61,22 @@ class Rpc:
     """
 
     def __init__(
-        self, nursery: trio.Nursery, packets: Packets, roster: Callable[[], Roster], server_version: Callable[[], str]
+        self,
+        nursery: trio.Nursery,
+        packets: Packets,
+        streams: Streams,
+        roster: Callable[[], Roster],
+        server_version: Callable[[], str],
     ) -> None:
         self._packets = packets
+        self._streams = streams
         self._roster = roster
         self._server_version = server_version
         self.calling = Calling(self._send_request, self._is_present)
         self.serving = Serving(nursery, self)
         packets.route((RpcRequest, RpcAck, RpcResponse), self._on_packet)
+        streams.take_text(REQUEST_TOPIC, self._on_request_text, limit_bytes=MAX_STREAM_PAYLOAD_BYTES)
+        streams.take_text(RESPONSE_TOPIC, self._on_response_text, limit_bytes=MAX_STREAM_PAYLOAD_BYTES)
 
     async def perform(self, callee: str, method: str, payload: str, response_timeout_s: float) -> str:
         """Call a method of another participant; see ``Room.perform_rpc``."""
@@ -71,9 +97,14 @@ class Rpc:
     # --- sending ------------------------------------------------------------------------------------------------------
 
     async def _send_request(self, call: Call, method: str, payload: str) -> None:
+        timeout_ms = handler_timeout_ms(call.deadline - trio.current_time())
+        if self._takes_streams(call.callee):
+            request = RpcRequest(call.request_id, method, payload, timeout_ms, VERSION_STREAM)
+            call.on_leaving()
+            await self._send_text(call.callee, REQUEST_TOPIC, request_attributes(request), payload)
+            return
         if len(payload.encode()) > MAX_PACKET_PAYLOAD_BYTES:
             raise rpc_error(fault(RpcErrorCode.REQUEST_PAYLOAD_TOO_LARGE), executed=False)
-        timeout_ms = handler_timeout_ms(call.deadline - trio.current_time())
         request = RpcRequest(call.request_id, method, payload, timeout_ms, VERSION_PACKET)
         await self._packets.send_reliable(request, (call.callee,))
 
@@ -87,7 +118,23 @@ class Rpc:
 
     async def result(self, caller: str, request_id: str, payload: str) -> None:
         """See ``Answers``."""
-        await self._packets.send_reliable(response(request_id, payload), (caller,), on_full_reconnect="resend")
+        if self._takes_streams(caller):
+            await self._send_text(caller, RESPONSE_TOPIC, response_attributes(request_id), payload)
+        else:
+            await self._packets.send_reliable(response(request_id, payload), (caller,), on_full_reconnect="resend")
+
+    async def _send_text(self, recipient: str, topic: str, attributes: dict[str, str], payload: str) -> None:
+        content = payload.encode()
+        header = StreamHeader(
+            str(uuid.uuid4()),
+            time.time_ns() // 1_000_000,
+            topic,
+            "text/plain",
+            len(content),
+            attributes,
+            TextHeader(),
+        )
+        await self._streams.send(header, content, (recipient,))
 
     def _say(self, caller: str, value: RpcAck | RpcResponse) -> None:
         try:
@@ -107,6 +154,39 @@ class Rpc:
             elif isinstance(value, RpcResponse):
                 self.calling.on_response(value, sender)
         return True
+
+    def _on_request_text(self, info: TextStreamInfo, text: str | StreamError) -> None:
+        sender = info.sender_identity
+        if not sender or sender == self._roster().local.identity:
+            return
+        try:
+            request = parse_request(info.attributes, "" if isinstance(text, StreamError) else text)
+        except DecodeError as error:
+            logger.debug("a request of %r that is none: %s", sender, error)
+            return
+        if not isinstance(text, StreamError):
+            self.serving.on_request(request, sender, version=VERSION_STREAM)
+        elif text.reason is StreamErrorReason.TOO_LARGE:
+            self.ack(sender, request.id)
+            self.fault(sender, request.id, fault(RpcErrorCode.REQUEST_PAYLOAD_TOO_LARGE))
+        else:
+            logger.debug("a request of %r did not arrive whole: %s", sender, text)
+
+    def _on_response_text(self, info: TextStreamInfo, text: str | StreamError) -> None:
+        try:
+            answer = parse_response(info.attributes, "" if isinstance(text, StreamError) else text)
+        except DecodeError as error:
+            logger.debug("a response of %r that is none: %s", info.sender_identity, error)
+            return
+        if isinstance(text, StreamError):
+            is_too_large = text.reason is StreamErrorReason.TOO_LARGE
+            code = RpcErrorCode.RESPONSE_PAYLOAD_TOO_LARGE if is_too_large else RpcErrorCode.APPLICATION_ERROR
+            answer = RpcResponse(answer.request_id, fault=fault(code, str(text)))
+        self.calling.on_response(answer, info.sender_identity)
+
+    def _takes_streams(self, identity: str) -> bool:
+        info = self._roster().get(identity)
+        return info is not None and info.client_protocol >= _STREAM_PROTOCOL
 
     def _is_present(self, identity: str) -> bool:
         return self._roster().get(identity) is not None

@@ -167,10 +167,10 @@ class Session:
         if self.sealing is not None:
             self.packets.sealer = PacketSealing(self.sealing, self.packets.on_opened)
 
-        self.rpc = Rpc(background, self.packets, lambda: self.roster, lambda: self.server.version)
         self.updating = Updating(self._send_request, self.publishing.published)
         self.user_packets = UserPackets(self.packets)
         self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
+        self.rpc = Rpc(background, self.packets, self.streams, lambda: self.roster, lambda: self.server.version)
         self.packets.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)
         self.roster: Roster
         self.room = m.RoomInfo()

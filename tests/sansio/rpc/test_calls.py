@@ -12,14 +12,16 @@ from trio_livekit._sansio.rpc.calls import Call, Calls, Failed, Returned, handle
 from trio_livekit._sansio.rpc.faults import fault
 from trio_livekit.errors import RpcErrorCode as Code
 
-STATES = ("waiting", "sent", "acked")
+STATES = ("waiting", "leaving", "sent", "acked")
 
 
 def begun(state: str = "waiting", *, known: bool = True, timeout: float = 15.0) -> tuple[Calls, Call]:
     """A call to bob that began at 0, and has come so far."""
     calls = Calls()
     call = calls.begin("id", "bob", timeout, is_callee_known=known)
-    if state != "waiting":
+    if state == "leaving":
+        call.on_leaving()
+    elif state != "waiting":
         call.on_sent(0.0)
     if state == "acked":
         calls.on_ack("id", "bob")
@@ -104,6 +106,7 @@ def test_a_fault_says_whether_the_handler_ran(code: int, executed: bool | None) 
     ("state", "known", "timeout", "at", "expected"),
     [
         ("waiting", True, 15.0, 15.0, failed(Code.SEND_FAILED, executed=False)),
+        ("leaving", True, 15.0, 15.0, failed(Code.SEND_FAILED, executed=None)),
         ("sent", True, 15.0, 7.0, failed(Code.CONNECTION_TIMEOUT, executed=None)),
         ("sent", False, 15.0, 4.0, failed(Code.RECIPIENT_NOT_FOUND, executed=None)),
         ("sent", True, 3.0, 3.0, failed(Code.RESPONSE_TIMEOUT, executed=None)),
@@ -127,7 +130,7 @@ def test_a_participant_that_is_announced_late_has_more_time() -> None:
     assert call.next_timeout() == 7.0
 
 
-@pytest.mark.parametrize("state", ["sent", "acked"])
+@pytest.mark.parametrize("state", ["leaving", "sent", "acked"])
 @pytest.mark.parametrize("loss", ["left", "session"])
 def test_a_loss_ends_what_has_left(state: str, loss: str) -> None:
     calls, call = begun(state)
@@ -195,6 +198,11 @@ class Histories(RuleBasedStateMachine):
     def send(self, data: st.DataObject) -> None:
         if call := self.one(data):
             call.on_sent(self.now)
+
+    @rule(data=st.data())
+    def begin_to_send(self, data: st.DataObject) -> None:
+        if call := self.one(data):
+            call.on_leaving()
 
     @rule(data=st.data(), sender=st.sampled_from(PEERS))
     def ack(self, data: st.DataObject, sender: str) -> None:

@@ -1,8 +1,8 @@
 """The calls we make: from the wish to call to exactly one outcome.
 
-A call is ``WAITING -> SENT -> ACKED`` and ends in any of these. While it is waiting nothing of it has left, or at least
-not all of it, so that a callee cannot have run it: a session that is lost then costs it nothing but time. Later the
-loss of either session ends it, for nobody knows what became of it.
+A call is ``WAITING -> LEAVING -> SENT -> ACKED`` and ends in any of these. While it is waiting nothing of it has left,
+so that a callee cannot have run it: a session that is lost then costs it nothing but time. Later the loss of either
+session ends it, for nobody knows what became of it. A request that is one packet is never leaving: it is sent at once.
 
 An ack or a response counts only if the participant called has sent it; it counts in every state, for both may be here
 before whoever sends the request knows that it has left.
@@ -57,6 +57,7 @@ class Failed:
 
 class _State(enum.Enum):
     WAITING = enum.auto()
+    LEAVING = enum.auto()
     SENT = enum.auto()
     ACKED = enum.auto()
 
@@ -80,9 +81,14 @@ class Call:
         """Whether the callee cannot have run it yet."""
         return self._state is _State.WAITING and self.outcome is None
 
+    def on_leaving(self) -> None:
+        """Some of the request is about to leave, and when all of it has will only be known later."""
+        if self._state is _State.WAITING:
+            self._state = _State.LEAVING
+
     def on_sent(self, now: float) -> None:
         """All of the request has left."""
-        if self._state is _State.WAITING:
+        if self._state in (_State.WAITING, _State.LEAVING):
             self._state = _State.SENT
             self._ack_timer_from = now
 
@@ -110,8 +116,8 @@ class Call:
         """End the call if its time is over."""
         if now < self.next_timeout():
             return
-        if self._state is _State.WAITING:
-            self.fail(RpcErrorCode.SEND_FAILED, executed=False)
+        if self._state in (_State.WAITING, _State.LEAVING):
+            self.fail(RpcErrorCode.SEND_FAILED, executed=False if self.is_waiting else None)
         elif now >= self.deadline or self._state is _State.ACKED:
             self.fail(RpcErrorCode.RESPONSE_TIMEOUT, executed=None)
         elif self.is_callee_known:

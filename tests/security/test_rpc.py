@@ -1,0 +1,101 @@
+"""Somebody in the room who answers for others, answers too much, or asks too often (S28)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import trio_livekit as lk
+from trio_livekit._sansio.packets.messages import RpcAck, RpcFault, RpcRequest, RpcResponse, StreamHeader, TextHeader
+from trio_livekit._sansio.rpc.attributes import RESPONSE_TOPIC, response_attributes
+from trio_livekit.server import serve
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    Rooms = tuple[lk.Room, lk.Room, lk.Room]
+
+
+@pytest.fixture
+async def rooms() -> AsyncIterator[Rooms]:
+    """Alice calls bob, and mallory is there as well."""
+    async with (
+        serve() as server,
+        lk.connect(server.url, server.token("alice", "room")) as alice,
+        lk.connect(server.url, server.token("bob", "room")) as bob,
+        lk.connect(server.url, server.token("mallory", "room")) as mallory,
+    ):
+        yield alice, bob, mallory
+
+
+async def test_only_who_was_called_can_answer(rooms: Rooms) -> None:
+    """Even to somebody who knows the name of the call."""
+    alice, bob, mallory = rooms
+    packets, streams = mallory._session.packets, mallory._session.streams
+
+    async def answer(invocation: lk.RpcInvocation) -> str:
+        name = invocation.request_id
+        await packets.send_reliable(RpcAck(name), ("alice",))
+        await packets.send_reliable(RpcResponse(name, "forged"), ("alice",))
+        await packets.send_reliable(RpcResponse(name, fault=RpcFault(1, "forged")), ("alice",))
+        header = StreamHeader("s", 0, RESPONSE_TOPIC, "text/plain", 6, response_attributes(name), TextHeader())
+        await streams.send(header, b"forged", ("alice",))
+        receipt = await packets.send_reliable(RpcAck("the last word"), ("alice",))
+        await receipt.wait_acked()
+        return "genuine"
+
+    async with bob.register_rpc_method("ask", answer):
+        with trio.fail_after(10):
+            assert await alice.perform_rpc(destination_identity="bob", method="ask", payload="") == "genuine"
+
+
+async def test_a_flood_of_requests_runs_no_more_than_is_allowed(rooms: Rooms) -> None:
+    _, bob, mallory = rooms
+    most = running = 0
+    asked = 300
+    codes: list[int] = []
+    all_answered = trio.Event()
+
+    def count(packet: object, _size: int) -> bool:
+        codes.append(packet.value.fault.code)  # type: ignore[attr-defined]
+        if len(codes) == asked - 5:
+            all_answered.set()
+        return True
+
+    async def hang(invocation: lk.RpcInvocation) -> str:
+        nonlocal most, running
+        running += 1
+        most = max(most, running)
+        try:
+            await trio.sleep_forever()
+        finally:
+            running -= 1
+
+    mallory._session.packets.route((RpcResponse,), count)  # type: ignore[arg-type]
+    async with bob.register_rpc_method("hang", hang, max_concurrent_calls=5):
+        for number in range(asked):
+            await mallory._session.packets.send_reliable(RpcRequest(f"{number}", "hang", "", 1000), ("bob",))
+        with trio.fail_after(10):
+            await all_answered.wait()
+        assert most == running == 5
+        assert set(codes) == {lk.RpcErrorCode.TOO_MANY_CALLS}
+    assert running == 0
+
+
+async def test_one_request_runs_once_however_often_it_comes(rooms: Rooms) -> None:
+    _, bob, mallory = rooms
+    ran: list[str] = []
+
+    async def note(invocation: lk.RpcInvocation) -> str:
+        ran.append(invocation.request_id)
+        return ""
+
+    async with bob.register_rpc_method("note", note):
+        for name in ("same", "same", "same", "", "x" * 300, "last"):
+            await mallory._session.packets.send_reliable(RpcRequest(name, "note", "", 1000), ("bob",))
+        with trio.fail_after(10):
+            while "last" not in ran:  # noqa: ASYNC110 - the handler is what is looked at
+                await trio.sleep(0.01)
+    assert ran == ["same", "last"]

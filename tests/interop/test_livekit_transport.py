@@ -11,7 +11,6 @@ from livekit.protocol import models
 
 from trio_livekit._sansio.peer import Connected, Failed, LocalCandidate
 from trio_livekit._sansio.signal import messages as m
-from trio_livekit._transport.datagrams import UdpEndpoint
 from trio_livekit._transport.peer import PeerConfig
 from trio_livekit._wire.packets import encode_user_packet
 
@@ -19,6 +18,7 @@ from ..server.clients import signal_client
 from ..support.connections import Connection, running
 from ..support.livekit import free_port, run_server
 from ..support.tls import make_certificate
+from ..support.walls import Firewall
 
 if TYPE_CHECKING:
     import ssl
@@ -139,35 +139,6 @@ async def test_tcp_to_a_lite_server(lite_server):
     async with two_members(lite_server, "tcp lite", PeerConfig(hosts=LOOPBACK, udp=False)) as (alice, bob):
         assert alice.path.protocol == "tcp"
         await exchange(alice, bob)
-
-
-class Firewall:
-    """Makes sockets whose datagrams, both ways, are lost while ``up``."""
-
-    def __init__(self, *, up: bool) -> None:
-        self.up = up
-
-    def bind(self, host: str) -> UdpEndpoint:
-        return _Walled(self, UdpEndpoint.bind(host))
-
-
-class _Walled:
-    def __init__(self, firewall: Firewall, endpoint: UdpEndpoint) -> None:
-        self._firewall = firewall
-        self._endpoint = endpoint
-        self.local_address = endpoint.local_address
-        self.wait_readable, self.wait_writable = endpoint.wait_readable, endpoint.wait_writable
-        self.close = endpoint.close
-
-    def send_many(self, datagrams, remote) -> int:
-        return len(datagrams) if self._firewall.up else self._endpoint.send_many(datagrams, remote)
-
-    def send(self, data, remote) -> bool:
-        return self.send_many([data], remote) == 1
-
-    def receive_all(self, limit):
-        received = self._endpoint.receive_all(limit)
-        return [] if self._firewall.up else received
 
 
 async def test_tcp_where_udp_is_blocked(livekit_server):

@@ -14,11 +14,13 @@ __all__ = [
     "Disconnected",
     "Failed",
     "LocalCandidate",
+    "PathChanged",
     "Peer",
     "PeerEvent",
     "PeerStatistics",
     "Reconnected",
     "RemoteDescription",
+    "Suspected",
 ]
 
 from dataclasses import replace
@@ -38,7 +40,7 @@ from .dtls import Config as DtlsConfig
 from .dtls import Connection as DtlsConnection
 from .dtls import ConnectionClosed, ConnectionFailed, ConnectionState, HandshakeCompleted, Role
 from .ice.agent import Agent
-from .ice.events import Path, PathRecovered, PathSelected, State, StateChanged, TcpConnectNeeded
+from .ice.events import Path, PathRecovered, PathSelected, PathSuspected, State, StateChanged, TcpConnectNeeded
 from .records import dataclass
 from .sctp import Association
 from .sctp import Config as SctpConfig
@@ -68,12 +70,20 @@ class Connected(NamedTuple):
     """DTLS and SCTP are up: channels work."""
 
 
+class Suspected(NamedTuple):
+    """The path does not answer; others are tried. This may pass without anybody having to know."""
+
+
 class Disconnected(NamedTuple):
     """The path went silent; it may come back, and everything above it stays as it is."""
 
 
 class Reconnected(NamedTuple):
     """The path, or another one, works again."""
+
+
+class PathChanged(NamedTuple):
+    """Data takes another path, or the same one after an ICE restart."""
 
 
 class Failed(NamedTuple):
@@ -90,8 +100,10 @@ class LocalCandidate(NamedTuple):
 
 PeerEvent = (
     Connected
+    | Suspected
     | Disconnected
     | Reconnected
+    | PathChanged
     | Failed
     | LocalCandidate
     | ChannelOpened
@@ -337,6 +349,8 @@ class Peer:
                     self._on_path_selected(now)
                 case PathRecovered():
                     self._on_path_recovered(now)
+                case PathSuspected():
+                    self._events.append(Suspected())
                 case StateChanged(State.DISCONNECTED):
                     self._silent = True
                     self._events.append(Disconnected())
@@ -351,6 +365,7 @@ class Peer:
     def _on_path_selected(self, now: float) -> None:
         if self._had_path:
             self._on_path_recovered(now)
+            self._events.append(PathChanged())
         elif self._dtls is not None:
             self._dtls.start(now)
         self._had_path = self._dtls_due = True

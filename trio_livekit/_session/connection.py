@@ -67,7 +67,10 @@ class Endpoint:
 
 
 class Remedy(enum.Enum):
-    """What helps against a loss."""
+    """What helps against a loss, from the least on."""
+
+    PATH = enum.auto()
+    """Another way through the network for the same peer connections: an ICE restart."""
 
     RESUME = enum.auto()
     """Another websocket for the same session."""
@@ -105,6 +108,8 @@ _CAUSES = {
     m.DisconnectReason.SIGNAL_CLOSE: ConnectErrorReason.UNREACHABLE,
 }
 """What losses mean to somebody who has not joined yet; the rest is that the server sent us away."""
+
+_SILENCE = Loss(Remedy.PATH, _TRANSPORT, "no network path to the server works")
 
 _REMEDIES = {m.LeaveAction.RESUME: Remedy.RESUME, m.LeaveAction.RECONNECT: Remedy.RESTART}
 
@@ -144,6 +149,7 @@ class Connection:
         self._may_resume = True
         self.loss: Loss | None = None
         self._are_links_lost = self._is_ready = self._left = False
+        self._must_restart_ice = False  # for the server has given the path up, whatever we think of it
         self._changed = trio.Event()
         self.links = Links(
             include_loopback=_is_this_machine(endpoint.url),
@@ -152,6 +158,8 @@ class Connection:
             on_message=on_message,
             on_lost=self._lost_links,
             on_ready=self._on_ready,
+            on_path=self._on_path,
+            on_candidate=self.send_request,
             on_progress=on_progress,
         )
 
@@ -295,11 +303,40 @@ class Connection:
         return response
 
     def resumed(self) -> None:
-        """The connection is whole again."""
+        """There is signalling again; ``loss`` says what else was lost meanwhile."""
         self.loss = None
         self._start_speaking()
-        if self._are_links_lost:  # meanwhile
+        if self._are_links_lost:
             self._lose(Loss(Remedy.RESTART, _TRANSPORT, "the peer connection was lost"))
+        elif self._must_restart_ice or self.links.is_silent or self.links.is_restarting:
+            self._lose(_SILENCE)
+
+    async def find_path(self) -> None:
+        """Restart ICE, and wait until there is a path again. Raises ``ConnectError`` when something else is lost."""
+        await trio.lowlevel.checkpoint()
+        if self._must_restart_ice or self.links.is_silent or self.links.is_restarting:
+            self.send_request(self.links.restart())
+        while self.links.is_silent or (self._must_restart_ice and self.links.is_restarting):
+            self._raise_worse_than_silence()
+            await self._changed.wait()
+        self._raise_worse_than_silence()
+        self._must_restart_ice = False
+        self.loss = None
+
+    def _raise_worse_than_silence(self) -> None:
+        if self.loss is not None and self.loss.remedy is not Remedy.PATH:
+            raise ConnectError(ConnectErrorReason.TRANSPORT, self.loss.text)
+
+    def give_up_path(self) -> None:
+        """No path was found in time."""
+        self._lose(_SILENCE._replace(remedy=Remedy.RESTART))
+
+    def _on_path(self) -> None:
+        """A path went silent, works again or was changed. While the room is being joined, that is part of it."""
+        if self._is_ready and self.links.is_silent and not self._are_links_lost:
+            # The server restarts ICE on the connection that it offers only for a client that resumes.
+            self._lose(_SILENCE._replace(remedy=Remedy.RESUME) if self.links.is_subscriber_silent else _SILENCE)
+        self._notify()
 
     async def _open_resumed(self, token: str, participant_sid: str) -> None:
         auto_subscribe = self._endpoint.auto_subscribe
@@ -350,7 +387,7 @@ class Connection:
             self._endpoint.regions.replace(leave.regions)
         remedy = _REMEDIES.get(leave.action, Remedy.NONE)
         if remedy is Remedy.RESUME and leave.reason is _TRANSPORT:
-            remedy = Remedy.RESTART  # what the server asks for is another peer connection
+            self._must_restart_ice = True  # it is the path that the server lost
         self._lose(Loss(remedy, leave.reason, f"the server ended the session: {leave.reason.name}"))
 
     def _lost_links(self, text: str) -> None:

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
-from .._sansio.peer import PATIENT_SCTP, Connected, Failed
+from .._sansio.peer import (
+    PATIENT_SCTP,
+    Connected,
+    Disconnected,
+    Failed,
+    LocalCandidate,
+    PathChanged,
+    Reconnected,
+)
 from .._sansio.signal.messages import Answer, Offer, SyncState, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
@@ -54,9 +62,10 @@ class Links:
     """One peer connection that we offer, and on older servers a second one that the server offers.
 
     ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step, ``on_ready()`` when all that
-    the server wants open is open, and ``on_progress(label)``, while it is asked for, whenever there may be room for
-    more on a channel. Messages of the reliable channel occupy the receive window until they are consumed.
-    None of them is called after ``close``.
+    the server wants open is open, ``on_path()`` when a path went silent, works again or was changed, and
+    ``on_candidate(trickle)`` for an address of ours that the server does not know of. ``on_progress(label)`` is called,
+    while it is asked for, whenever there may be room for more on a channel. Messages of the reliable channel occupy the
+    receive window until they are consumed. None of them is called after ``close``.
     """
 
     def __init__(
@@ -68,6 +77,8 @@ class Links:
         on_message: Callable[[str, bytes], None],
         on_lost: Callable[[str], None],
         on_ready: Callable[[], None],
+        on_path: Callable[[], None],
+        on_candidate: Callable[[Trickle], None],
         on_progress: Callable[[str], None],
     ) -> None:
         self._include_loopback = include_loopback
@@ -78,6 +89,8 @@ class Links:
         self._on_message = on_message
         self._on_lost = on_lost
         self._on_ready = on_ready
+        self._on_path = on_path
+        self._on_candidate = on_candidate
         self._on_progress = on_progress
         self._watched: tuple[str, ...] = ()  # the channels of which progress is to be told
         self._nursery: trio.Nursery | None = None
@@ -91,6 +104,8 @@ class Links:
         self._closed = False
         self._drained: trio.Event | None = None
         self._answer: Answer | None = None
+        self._is_restart_offered = False
+        self._silent: set[str] = set()
 
     # --- descriptions -------------------------------------------------------------------------------------------------
 
@@ -110,15 +125,24 @@ class Links:
         self._missing |= {f"subscriber {label}" for label in _REQUIRED}
 
     def on_answer(self, answer: Answer) -> None:
-        """The server's answer to our offer: the channels can be opened."""
-        if answer.id not in (0, self._offer.id) or self._channels:
+        """The server's answer to our offer: the channels can be opened, or paths be looked for anew."""
+        is_first = self._answer is None
+        if answer.id not in (0, self._offer.id) or not (is_first or self._is_restart_offered):
             return
         try:
-            self._publisher.apply_answer(answer.sdp)
+            if is_first:
+                self._publisher.apply_answer(answer.sdp)
+            else:
+                self._publisher.apply_restart(answer.sdp)
         except DecodeError as exc:
             self._on_lost(f"the server's answer is malformed: {exc}")
             return
         self._answer = answer
+        self._is_restart_offered = False
+        if is_first:
+            self._open_channels()
+
+    def _open_channels(self) -> None:
         self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
         for label in (LOSSY, DATA_TRACK):
             self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
@@ -150,6 +174,27 @@ class Links:
         """
         assert self._subscriber is not None
         return Answer(self._subscriber.accept_restart(offer.sdp), offer.id)
+
+    def restart(self) -> Offer:
+        """An offer that restarts ICE on the peer connection that we offer. What flows on it flows on."""
+        self._offer = Offer(self._publisher.create_restart(), id=self._offer.id + 1)
+        self._is_restart_offered = True
+        return self._offer
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether a peer connection has no path that works."""
+        return bool(self._silent)
+
+    @property
+    def is_subscriber_silent(self) -> bool:
+        """Whether it is the one that the server offers."""
+        return "subscriber" in self._silent
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether an ICE restart of ours is under way."""
+        return self._publisher.is_restarting
 
     def on_trickle(self, trickle: Trickle) -> None:
         """A candidate of the server's; kept until the description it belongs to is there."""
@@ -318,6 +363,17 @@ class Links:
                 logger.info(
                     "%s connection: up over %s (%s to %s)", which, stats.protocol, stats.local_kind, stats.remote_kind
                 )
+        elif isinstance(event, LocalCandidate):
+            target = Target.PUBLISHER if which == "publisher" else Target.SUBSCRIBER
+            self._on_candidate(Trickle(event.line, target))
+        elif isinstance(event, Disconnected):
+            self._silent.add(which)
+            self._on_path()
+        elif isinstance(event, Reconnected):
+            self._silent.discard(which)
+            self._on_path()
+        elif isinstance(event, PathChanged):
+            self._on_path()
         elif isinstance(event, Failed):
             self._on_lost(event.reason)
 

@@ -58,6 +58,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_PATH_TIMEOUT_S = 12.0
+"""How long an ICE restart may take. A server that was held up for 15 seconds still has the session afterwards."""
+
 _RESUME_TIMEOUT_S = 5.0
 """How long one attempt to resume may take. It is short because a handshake that was lost is repeated slowly."""
 
@@ -152,6 +155,7 @@ class Session:
         self._listener = listener
         self._leaving = self._has_joined = False
         self._resumes = self._restarts = self._failed_attempts = 0
+        self._is_heard = True  # by the server: whether there is signalling
         self._end: RoomDisconnected | None = None
         self._ended = trio.Event()
         self._sleep = trio.CancelScope()
@@ -251,7 +255,7 @@ class Session:
                 end: RoomDisconnected | None = None
                 while end is None:
                     loss = await self._connection.wait_lost()
-                    if policy is None or loss.remedy is Remedy.NONE:
+                    if loss.remedy is Remedy.NONE or (policy is None and loss.remedy is not Remedy.PATH):
                         end = _disconnected(loss)
                     else:
                         backoff.on_lost(trio.current_time())
@@ -265,17 +269,17 @@ class Session:
         logger.info("room %r: the connection is lost (%s): %s", self.room.name, loss.remedy.name, loss.reason.name)
         logger.debug("room %r: %s", self.room.name, loss.text)
         self._listener(Interrupted())
-        self.publishing.on_signal_lost()
-        self.subscribing.on_signal_lost()
-        self.packets.on_signal_lost()
-        self.updating.on_signal_lost()
         failure: ConnectError | None = None
-        while loss.remedy is not Remedy.NONE:
+        is_same_session = True
+        while loss.remedy is not Remedy.NONE and (self._options.reconnect is not None or loss.remedy is Remedy.PATH):
             delay_s = backoff.next_delay_s(trio.current_time())
             if delay_s is None:
                 break
             await trio.sleep(delay_s)
             loss = self._connection.loss or loss  # what else was lost meanwhile
+            if loss.remedy is not Remedy.PATH:
+                self._on_signal_lost()
+            is_same_session = is_same_session and loss.remedy is not Remedy.RESTART
             try:
                 await self._take_up(loss.remedy)
             except ConnectError as error:
@@ -290,22 +294,42 @@ class Session:
                 if loss.remedy is not tried:
                     backoff.hurry()
             else:
-                backoff.on_regained(trio.current_time())
-                self._resumes += loss.remedy is Remedy.RESUME
-                self._restarts += loss.remedy is not Remedy.RESUME
-                self._credentials.accepted()
-                logger.info("room %r: back %s", self.room.name, _how(loss))
-                self._listener(Regained(loss.remedy is Remedy.RESUME))
-                return None
+                if loss.remedy is not Remedy.PATH:
+                    self._credentials.accepted()
+                if self._connection.loss is None:
+                    backoff.on_regained(trio.current_time())
+                    self._resumes += is_same_session
+                    self._restarts += not is_same_session
+                    how = "in the same session" if is_same_session else "in a new session"
+                    logger.info("room %r: back %s", self.room.name, how)
+                    self._listener(Regained(is_same_session))
+                    return None
+                loss = self._connection.loss
+                backoff.hurry()
         return _disconnected(loss, failure)
+
+    def _on_signal_lost(self) -> None:
+        """Until further notice, requests are not heard. Where that is known already, nothing happens."""
+        if self._is_heard:
+            self._is_heard = False
+            self.publishing.on_signal_lost()
+            self.subscribing.on_signal_lost()
+            self.packets.on_signal_lost()
+            self.updating.on_signal_lost()
 
     async def _take_up(self, remedy: Remedy) -> None:
         """One attempt, bounded in time. Raises ``ConnectError``."""
-        resuming = remedy is Remedy.RESUME
-        limit_s = _RESUME_TIMEOUT_S if resuming else self._options.join_timeout_s
+        limit_s = {Remedy.PATH: _PATH_TIMEOUT_S, Remedy.RESUME: _RESUME_TIMEOUT_S}.get(
+            remedy, self._options.join_timeout_s
+        )
         with trio.move_on_after(limit_s) as bound:
-            await (self._resume() if resuming else self._restart())
+            if remedy is Remedy.PATH:
+                await self._connection.find_path()
+            else:
+                await (self._resume() if remedy is Remedy.RESUME else self._restart())
         if bound.cancelled_caught:
+            if remedy is Remedy.PATH:
+                self._connection.give_up_path()
             raise ConnectError(ConnectErrorReason.TIMEOUT, f"reconnecting took longer than {limit_s:g} s")
 
     async def _resume(self) -> None:
@@ -317,6 +341,7 @@ class Session:
         self._on_roster(self.roster.retain({info.sid for info in participants}) + self.roster.apply(participants))
         own = next((info for info in participants if info.sid == sid), self.roster.local)
         self._connection.resumed()
+        self._is_heard = True
         self.updating.on_connected()
         self.publishing.on_resumed(own.data_tracks)
         self.subscribing.on_resumed()
@@ -334,6 +359,7 @@ class Session:
         self.packets.on_session_replaced(self._connection.links)
         self._on_join(join)
         await self._connection.establish()
+        self._is_heard = True
         self.updating.on_connected()  # before there is anything to subscribe to
         self.publishing.on_connected(self._connection.links)
         self.subscribing.on_connected()
@@ -529,10 +555,6 @@ class Session:
 
     def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished | ContinuityLost) -> None:
         self._listener(event)
-
-
-def _how(loss: Loss) -> str:
-    return "in the same session" if loss.remedy is Remedy.RESUME else "in a new session"
 
 
 def _after(error: ConnectError, loss: Loss) -> Loss:

@@ -20,7 +20,7 @@ import trio
 from .._sansio.dtls import Fingerprint, Role
 from .._sansio.ice.candidate import Candidate
 from .._sansio.ice.events import Path, State, TcpConnectNeeded
-from .._sansio.peer import Connected, Disconnected, LocalCandidate, Peer, RemoteDescription
+from .._sansio.peer import Connected, Disconnected, LocalCandidate, Peer, RemoteDescription, Suspected
 from .._sansio.sdp import LocalDescription, SessionDescription, Setup, data_answer, data_offer
 from ..errors import DecodeError, TransportError
 from .certificate import generate_certificate
@@ -46,8 +46,8 @@ logger = logging.getLogger(__name__)
 
 _TCP_CONNECT_TIMEOUT_S = 5.0
 
-_ADDRESS_INTERVAL_S = 1.0
-"""Between two looks at the system's addresses, while there is no path to the peer."""
+_ADDRESS_INTERVAL_S = 0.5
+"""Between two looks at the system's addresses, while it is doubtful that there is a path to the peer."""
 
 _DRAIN_DATAGRAMS = 64
 """Datagrams taken in one wake-up, so that a flood does not keep other tasks from running."""
@@ -87,6 +87,7 @@ class PeerConnection:
             key_log=key_log_from_environment(),
         )
         self._session_id = secrets.randbits(62)
+        self._description_version = 0
         self._candidates: list[Candidate] = []
         self._nursery: trio.Nursery | None = None
         self._endpoints: dict[tuple[Address, str], DatagramEndpoint] = {}
@@ -177,6 +178,25 @@ class PeerConnection:
         self._start(Role.CLIENT if setup is Setup.ACTIVE else Role.SERVER, remote)
         self._answered = setup
         return answer
+
+    def create_restart(self) -> str:
+        """A further offer, of the same connection with new ICE credentials: its paths are to be found anew.
+
+        Data flows on meanwhile, and DTLS and SCTP know nothing of it. Addresses that are new are part of the offer.
+        """
+        if not self._relays.relay_only and self._config.hosts is None and self._config.udp:
+            self._regather()
+        self._core.ice.restart(trio.current_time())
+        self._relays.need()
+        return self.create_offer()
+
+    def apply_restart(self, sdp: str) -> None:
+        """The answer to ``create_restart``. Raises ``DecodeError``, also for the answer of another connection."""
+        remote = SessionDescription.parse(sdp)
+        if frozenset(remote.fingerprints) != self._remote_fingerprints:
+            raise DecodeError("the answer is one of another connection")
+        self._set_remote(remote, trio.current_time())
+        self._pump()
 
     def accept_restart(self, sdp: str) -> str:
         """Take a further offer, and return the answer. New credentials in it restart ICE; data flows on meanwhile.
@@ -310,6 +330,11 @@ class PeerConnection:
         """Whether there is a path to the peer that works."""
         return self._core.ice.state is State.CONNECTED
 
+    @property
+    def is_restarting(self) -> bool:
+        """Whether an ICE restart is under way."""
+        return self._core.ice.is_restarting
+
     def is_sending_from(self, local: Address) -> bool:
         """Whether the path in use begins at this address."""
         path = self._core.ice.selected_path
@@ -344,7 +369,7 @@ class PeerConnection:
 
     async def _watch_addresses(self) -> None:
         """The path went silent: our addresses may change, or have done so. What is new may reach the peer."""
-        while not self.is_connected() and not self._relays.relay_only:
+        while self._core.ice.is_suspect and not self._relays.relay_only:
             self._regather()
             await trio.sleep(_ADDRESS_INTERVAL_S)
         self._is_watching = False
@@ -379,12 +404,14 @@ class PeerConnection:
         self._core.ice.add_local_candidate(candidate, trio.current_time())
 
     def _local_description(self, setup: Setup) -> LocalDescription:
+        self._description_version += 1
         return LocalDescription(
             ufrag=self._core.ice.ufrag,
             password=self._core.ice.password,
             fingerprint=str(self._certificate.fingerprint()),
             setup=setup,
             session_id=self._session_id,
+            version=self._description_version,
             candidates=tuple(self.local_candidates()),
         )
 
@@ -487,7 +514,9 @@ class PeerConnection:
             if type(event) is TcpConnectNeeded:
                 self._start_tcp(event.remote)
                 continue
-            if type(event) is Disconnected:
+            if type(event) is Suspected:
+                self._start_watching()
+            elif type(event) is Disconnected:
                 self._relays.need()
                 self._start_watching()
             elif type(event) is Connected:

@@ -68,17 +68,19 @@ class PeerLink:
             raise
 
     def accept_offer(self, sdp: str) -> str:
-        """Take the client's offer and return the answer, which is the same for further offers of the same connection.
+        """Take the client's offer and return the answer.
 
-        Raises ``DecodeError``, also for an ICE restart: a client that wants one makes a new connection.
+        Further offers of the same connection get the same one, unless they restart ICE. Raises ``DecodeError``.
         """
         description = SessionDescription.parse(sdp)
         if not self._answer:
             self.fingerprints, self._ufrag = description.fingerprints, description.ufrag
             self._answer = self.peer.accept_offer(sdp)
             self._described()
-        elif self.closed or description.ufrag != self._ufrag:
-            raise DecodeError("the offer restarts ICE")
+        elif self.closed:
+            raise DecodeError("the offer is for a connection that is over")
+        elif description.ufrag != self._ufrag:
+            self._ufrag, self._answer = description.ufrag, self.peer.accept_restart(sdp)
         return self._answer
 
     def apply_answer(self, sdp: str) -> None:

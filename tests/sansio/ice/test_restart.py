@@ -177,3 +177,78 @@ def test_no_restart_after_close() -> None:
     before = a.agent.ufrag
     assert a.agent.restart(network.now)[0] == before
     assert a.agent.state is State.CLOSED
+
+
+def silence(network: Network, ip: str) -> None:
+    network.blocked.append(lambda source, target, protocol: ip in (source[0], target[0]))
+
+
+def test_while_the_peer_does_not_answer_a_restart_other_pairs_take_over() -> None:
+    network = Network()
+    a, b = connected(network)
+    first = a.agent.selected_path
+    a.agent.restart(network.now)
+    assert a.agent.is_restarting
+    silence(network, first.remote[0])
+    assert network.run(seconds=3.5, until=lambda: a.agent.selected_path != first)
+    assert State.DISCONNECTED not in a.states
+    b.agent.restart(network.now)
+    signal(a, b)
+    signal(b, a)
+    assert network.run(seconds=2, until=lambda: not a.agent.is_restarting and not b.agent.is_restarting)
+
+
+def test_a_path_that_came_back_before_the_answer_is_used_at_once() -> None:
+    network = Network()
+    a, b = connected(network)
+    for node in (a, b):
+        silence(network, node.candidates[0].address[0])
+    network.run(seconds=6)
+    assert a.agent.state is State.DISCONNECTED
+    a.agent.restart(network.now)
+    network.blocked.clear()
+    assert network.run(seconds=1, until=lambda: a.is_connected)
+    assert a.agent.is_restarting
+    assert a.send(b"\x80x")
+    network.run(seconds=0.1)
+    assert [data for _, data in b.data] == [b"\x80x"]
+
+
+def test_a_restart_that_waits_for_its_answer_is_not_given_up_with_the_old_path() -> None:
+    network = Network()
+    a, b = connected(network)
+    silence(network, "10.0.0.1")
+    network.run(seconds=6)
+    a.agent.restart(network.now)
+    network.run(seconds=12)  # without any answer for longer than an agent waits
+    assert a.agent.state is State.DISCONNECTED
+    assert a.agent.selected_path is None
+    network.blocked.clear()
+    b.agent.restart(network.now)
+    signal(a, b)
+    signal(b, a)
+    assert network.run(seconds=2, until=lambda: a.is_connected and not a.agent.is_restarting)
+
+
+def test_a_restart_that_is_never_answered_ends_in_failure() -> None:
+    network = Network()
+    a, _ = connected(network)
+    silence(network, "10.0.0.1")
+    network.run(seconds=6)
+    a.agent.restart(network.now)
+    assert network.run(seconds=60, until=lambda: a.agent.state is State.FAILED)
+
+
+def test_checks_of_the_new_generation_are_answered_before_the_peers_answer_is_here() -> None:
+    network = Network()
+    a, b = connected(network)
+    ufrag, _ = a.agent.restart(network.now)
+    answered = a.agent.statistics().requests_answered
+    b.agent.restart(network.now)
+    signal(a, b)  # the offer; the answer is still on its way
+    network.run(seconds=0.3)
+    assert a.agent.ufrag == ufrag
+    assert a.agent.statistics().requests_answered > answered
+    assert len(a.selections) == 1
+    signal(b, a, candidates=False)  # what the checks taught is enough
+    assert network.run(seconds=0.3, until=lambda: not a.agent.is_restarting)

@@ -15,15 +15,16 @@ until ``next_timeout()``.
 - ``note_activity(now)`` when something that the layers above proved authentic arrived on the selected path: it spares
   checks and keeps ``DISCONNECTED`` away. Nothing else may call it, or spoofed packets would hide an outage.
 - Send on ``selected_path``, which may change at any time (``PathSelected``), and be None: before the first choice,
-  after the connection under it broke, and when consent ran out. ``PathRecovered`` and a later ``PathSelected`` are the
-  moments to retransmit. ``StateChanged`` tells of DISCONNECTED, CONNECTED and FAILED.
+  after the connection under it broke, and when consent ran out. ``PathSuspected`` says that it may be dead;
+  ``PathRecovered`` and a later ``PathSelected`` are the moments to retransmit. ``StateChanged`` tells of DISCONNECTED,
+  CONNECTED and FAILED.
 - ``TcpConnectNeeded(remote)``: connect, then ``tcp_connected(path, now)`` with the real local address (close it if
   that says False), or ``tcp_failed(remote, now)``. Frame everything with ``framing.frame`` and ``StreamFramer``. When
   the connection ends: ``path_lost(path, now)``. One that is not selected may be closed after some time.
 - A network change: ``add_local_candidate`` for what is new, ``remove_local_candidate`` for what is gone.
 - ``restart(now)`` for an ICE restart of either side, before the new description goes out; then
-  ``set_remote_parameters`` with the peer's new credentials. The old path carries data until a new one is selected. It
-  is the way out of FAILED, too. ``close()`` ends everything.
+  ``set_remote_parameters`` with the peer's new credentials. Until then everything goes on as it was, and the old path
+  carries data until a new one is selected. It is the way out of FAILED, too. ``close()`` ends everything.
 
 **A relay.** ``TurnClient`` makes an address on a server: ``start``; on ``TurnAllocated`` add
 ``Candidate.relayed(relayed, mapped, server)``. From then on a path whose ``local`` is the relayed address goes through
@@ -46,6 +47,7 @@ __all__ = [
     "Path",
     "PathRecovered",
     "PathSelected",
+    "PathSuspected",
     "State",
     "StateChanged",
     "Statistics",
@@ -64,7 +66,7 @@ from .agent import Agent
 from .candidate import Candidate, local_preferences
 from .config import Config
 from .counters import Statistics
-from .events import Event, Path, PathRecovered, PathSelected, State, StateChanged, TcpConnectNeeded
+from .events import Event, Path, PathRecovered, PathSelected, PathSuspected, State, StateChanged, TcpConnectNeeded
 from .framing import StreamFramer
 from .probe import StunProbe
 from .turn import TurnClient

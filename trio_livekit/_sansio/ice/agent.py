@@ -53,11 +53,22 @@ class Agent:
 
     @property
     def ufrag(self) -> str:
-        return self._session.current.local.ufrag
+        return self._local.ufrag
 
     @property
     def password(self) -> str:
-        return self._session.current.local.password
+        return self._local.password
+
+    @property
+    def _local(self) -> Credentials:
+        return (self._session.proposed or self._session.current).local
+
+    @property
+    def is_restarting(self) -> bool:
+        """Whether a restart was begun, and no pair of it carries data yet."""
+        session = self._session
+        chosen = session.selection.generation
+        return session.proposed is not None or (chosen is not None and chosen is not session.current)
 
     @property
     def controlling(self) -> bool:
@@ -70,6 +81,11 @@ class Agent:
     @property
     def selected_path(self) -> Path | None:
         return self._session.selection.path
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it is doubtful that anything we send arrives."""
+        return self.state is not State.CONNECTED or self._session.selection.monitor.is_suspect
 
     def is_authenticated(self, path: Path) -> bool:
         """Whether the far end of ``path`` proved that it knows our password, or answered to its own."""
@@ -107,7 +123,7 @@ class Agent:
         if self.state is State.CLOSED:
             return
         session, remote = self._session, Credentials(ufrag, password)
-        if session.current.remote == remote:
+        if session.proposed is None and session.current.remote == remote:
             return
         if session.current.remote is not None:
             session.succeed(session.current.local)
@@ -155,11 +171,14 @@ class Agent:
     def restart(self, now: float) -> tuple[str, str]:
         """Begin an ICE restart: new credentials, which are returned. The selected path carries data meanwhile.
 
-        Signal them, then call ``set_remote_parameters`` with the peer's. Also the way out of FAILED.
+        Signal them, then call ``set_remote_parameters`` with the peer's. Until then everything goes on as it was, other
+        pairs taking over included, and checks with the new credentials are answered. Also the way out of FAILED.
         """
         session = self._session
         if self.state is not State.CLOSED:
-            session.succeed(new_credentials(session.random_bytes))
+            session.propose(new_credentials(session.random_bytes))
+            if self.state is State.FAILED or session.current.remote is None:
+                session.succeed(self._local)
             if self.state is State.FAILED:
                 session.selection.enter(State.NEW)
             self._send_due(now)

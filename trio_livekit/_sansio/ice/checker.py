@@ -11,6 +11,7 @@ from .events import TcpConnectNeeded
 from .transactions import Transactions
 
 if TYPE_CHECKING:
+    from .generation import Generation
     from .session import Session
 
 _MAX_TCP_DIALS = 4
@@ -29,7 +30,7 @@ class Checker:
         self.upgrade_at = 0.0  # while a better pair than the selected one has failed: when to try it again
         self.transactions = Transactions(session.role, session.random_bytes, session.config)
 
-    def trigger(self, pair: Pair, now: float) -> None:
+    def trigger(self, generation: Generation, pair: Pair, now: float) -> None:
         """Check a pair back at once. A pair that works is checked as well until it is the one in use: a peer that
         nominates regularly (pion) does so when our check comes in."""
         session = self._session
@@ -40,7 +41,7 @@ class Checker:
         pair.triggered_at = now
         if pair.state is not PairState.SUCCEEDED:
             pair.rewind()
-        session.current.checklist.trigger(pair)
+        generation.checklist.trigger(pair)
 
     def settle(self) -> None:
         """Make the last nomination the peer sees the one we mean: a lite peer goes by that."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..types import Address
     from .checker import Checker
     from .events import Path
+    from .generation import Generation
     from .session import Session
     from .transactions import Transaction
 
@@ -75,9 +76,8 @@ class Chooser:
         pair.local_priority = pair.local.reflexive_priority() if seen_as is None else seen_as.priority
         pair.rank(controlling=self._session.role.controlling)
 
-    def on_nominated(self, pair: Pair, value: int | None, now: float) -> None:
+    def on_nominated(self, generation: Generation, pair: Pair, value: int | None, now: float) -> None:
         """The peer, which controls, wants this pair; with a ``value`` above all before, whatever its priority."""
-        generation = self._session.current
         if value is not None and value < generation.nomination:
             return  # overtaken by a later one
         pair.is_nominated = True
@@ -85,7 +85,7 @@ class Chooser:
             generation.nomination = value
             for other in generation.checklist:
                 other.is_nominated = other is pair
-        if pair.state is PairState.SUCCEEDED:
+        if pair.state is PairState.SUCCEEDED and generation is self._session.current:
             self.consider(pair, now)
 
     def consider(self, pair: Pair, now: float) -> None:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-__all__ = ["Event", "Path", "PathRecovered", "PathSelected", "State", "StateChanged", "TcpConnectNeeded"]
+__all__ = [
+    "Event",
+    "Path",
+    "PathRecovered",
+    "PathSelected",
+    "PathSuspected",
+    "State",
+    "StateChanged",
+    "TcpConnectNeeded",
+]
 
 import enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,6 +54,13 @@ class PathSelected:
 
 
 @dataclass(frozen=True, slots=True)
+class PathSuspected:
+    """The selected path does not answer, and the others are being tried: the time to look for new addresses."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
 class PathRecovered:
     """The selected path answered again after it was suspected of being dead: retransmit what is outstanding."""
 
@@ -63,4 +79,4 @@ class TcpConnectNeeded:
     remote: Address
 
 
-Event = PathSelected | PathRecovered | StateChanged | TcpConnectNeeded
+Event = PathSelected | PathSuspected | PathRecovered | StateChanged | TcpConnectNeeded

@@ -47,8 +47,8 @@ class Responder:
         session.outbox.append((path, success_response(message, path.remote, generation.local_key)))
         if path == session.selection.path:
             session.selection.monitor.heard_at = now
-        if generation is session.current:
-            self._on_check(message, path, local, theirs, now)
+        if generation is session.current or generation is session.proposed:
+            self._on_check(generation, message, path, local, theirs, now)
 
     def _addressee(self, message: stun.StunMessage, ours: str, theirs: str) -> Generation | None:
         """The generation whose user fragment and password the request was made with."""
@@ -70,10 +70,18 @@ class Responder:
             self._chooser.switch_role()
         return None
 
-    def _on_check(self, message: stun.StunMessage, path: Path, local: Candidate, theirs: str, now: float) -> None:
-        """A check of the current generation was answered; now do our part (RFC 8445 sections 7.3.1.3 to 7.3.1.5)."""
+    def _on_check(
+        self,
+        generation: Generation,
+        message: stun.StunMessage,
+        path: Path,
+        local: Candidate,
+        theirs: str,
+        now: float,
+    ) -> None:
+        """A check of a generation in use was answered; now do our part (RFC 8445 sections 7.3.1.3 to 7.3.1.5)."""
         session = self._session
-        generation, controlling = session.current, session.role.controlling
+        controlling = session.role.controlling
         pair = generation.checklist.get(path)
         if pair is None:
             priority = message.number(stun.PRIORITY) or local.reflexive_priority()
@@ -84,5 +92,5 @@ class Responder:
         if generation.remote is None:
             pair.claimed_ufrag = theirs
         if message.has(stun.USE_CANDIDATE) and not controlling:
-            self._chooser.on_nominated(pair, message.number(stun.NOMINATION), now)
-        self._checker.trigger(pair, now)
+            self._chooser.on_nominated(generation, pair, message.number(stun.NOMINATION), now)
+        self._checker.trigger(generation, pair, now)

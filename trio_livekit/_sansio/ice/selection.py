@@ -6,7 +6,7 @@ __all__ = ["Selection"]
 
 from typing import TYPE_CHECKING
 
-from .events import Event, Path, PathRecovered, PathSelected, State, StateChanged
+from .events import Event, Path, PathRecovered, PathSelected, PathSuspected, State, StateChanged
 from .monitor import PathMonitor
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ class Selection:
         self.monitor.start(now, pair.rtt_s)
         self.events.append(PathSelected(pair.path))
         self.enter(State.CONNECTED)
+
+    def suspect(self) -> None:
+        """The selected pair may be dead."""
+        self.monitor.is_suspect = True
+        if self.path is not None:
+            self.events.append(PathSuspected(self.path))
 
     def drop(self) -> None:
         self.pair = self.generation = self.path = None

@@ -34,6 +34,7 @@ class Session:
         "locals",
         "old",
         "outbox",
+        "proposed",
         "random_bytes",
         "role",
         "selection",
@@ -46,6 +47,7 @@ class Session:
         self.locals = LocalCandidates()
         self.current = Generation(new_credentials(random_bytes), config)
         self.old: list[Generation] = []  # from before restarts, newest first: they only answer
+        self.proposed: Generation | None = None  # of a restart that the peer has not answered yet: it only answers, too
         self.selection = Selection(config)
         self.authenticated: set[Path] = set()
         self.outbox: list[tuple[Path, bytes]] = []
@@ -53,7 +55,8 @@ class Session:
         self.fail_at: float | None = None  # without a selected pair by then: failed
 
     def generations(self) -> tuple[Generation, ...]:
-        return (self.current, *self.old)
+        proposed = () if self.proposed is None else (self.proposed,)
+        return (self.current, *self.old, *proposed)
 
     def find(self, path: Path) -> Pair | None:
         for generation in self.generations():
@@ -69,10 +72,15 @@ class Session:
         pair = self.find(path)
         return None if pair is None else pair.local
 
+    def propose(self, local: Credentials) -> None:
+        """Get a new generation ready. Until the peer answers, the current one goes on, all its pairs included."""
+        self.proposed = Generation(local, self.config)
+
     def succeed(self, local: Credentials) -> None:
-        """Begin a new generation."""
+        """Begin a new generation: the one that was proposed, if any was."""
         older = self.current
-        self.current = Generation(local, self.config)
+        self.current = self.proposed or Generation(local, self.config)
+        self.proposed = None
         self.current.inherit(older)
         self.old = [older, *self.old[: _MAX_OLD_GENERATIONS - 1]]
         self.fail_at = None
@@ -90,4 +98,5 @@ class Session:
         self.authenticated.clear()
         self.outbox.clear()
         self.old.clear()
+        self.proposed = None
         self.fail_at = None

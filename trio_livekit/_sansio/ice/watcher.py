@@ -43,7 +43,7 @@ class Watcher:
             if now >= self._checker.recheck_at:
                 self._checker.recheck_others(now)
         elif monitor.should_suspect(now):
-            monitor.is_suspect = True
+            selection.suspect()
             self._checker.recheck_others(now)
         if now >= monitor.disconnected_at():
             selection.enter(State.DISCONNECTED)
@@ -55,7 +55,7 @@ class Watcher:
             self._checker.retry_better(now)
 
     def _on_consent_lost(self, now: float) -> None:
-        if self._session.selection.generation is self._session.current:
+        if self._session.selection.generation is self._session.current and self._session.proposed is None:
             self._fail()
         else:  # a restart is under way, and has time of its own
             self._chooser.lose_selected(now)

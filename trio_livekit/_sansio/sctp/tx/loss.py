@@ -92,8 +92,10 @@ class LossDetector:
             self._note_late(record[TSN], now)
 
     def on_restored(self) -> None:
-        """What a timeout had declared lost is in flight after all: judge it anew."""
+        """What a timeout had declared lost is in flight after all: judge it anew, also what had been sent again."""
         self._scan = self._out.base
+        again = [record for record in self._out.records if record[STATE] == IN_FLIGHT and record[SENDS] > 1]
+        self._resent = deque(sorted(again, key=lambda record: record[SENT_AT]))
 
     def detect(self, now: float) -> list[Record]:
         """The records that are lost as of now. The caller changes their state; ``check_at`` says when to ask again."""

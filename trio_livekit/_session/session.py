@@ -58,6 +58,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_JOIN_TRIES = 3
+"""Joins until a peer connection comes up: a packet that is damaged during its handshake can end it, at the server's
+end if not at ours, and another handshake takes another peer connection."""
+
 _PATH_TIMEOUT_S = 12.0
 """How long an ICE restart may take. A server that was held up for 15 seconds still has the session afterwards."""
 
@@ -189,10 +193,22 @@ class Session:
 
     async def join(self) -> None:
         """From nothing to a room in which data flows. Raises ``ConnectError``."""
-        join = await self._connection.join(await self._credentials.token(), self._options.profile)
-        self.roster = Roster(join.participant)
-        self._on_join(join)
-        await self._connection.establish()
+        for tries_left in reversed(range(_JOIN_TRIES)):
+            join = await self._connection.join(await self._credentials.token(), self._options.profile)
+            self.roster = Roster(join.participant)
+            self._on_join(join)
+            try:
+                await self._connection.establish()
+                break
+            except ConnectError as error:
+                if error.reason is not ConnectErrorReason.TRANSPORT or not tries_left:
+                    raise
+                logger.info("room %r: joining once more: %s", self.room.name, error)
+            await self._connection.leave()
+            self._connection = self._new_connection()
+            self.publishing.on_connected(self._connection.links)
+            self.packets.on_session_replaced(self._connection.links)
+            self.packets.on_connected(self._connection.links)
         self.user_packets.on_joined()
         logger.info("room %r: joined as %r (%s)", self.room.name, self.roster.local.identity, self.roster.local.sid)
         self.streams.on_joined()

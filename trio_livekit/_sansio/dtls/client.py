@@ -61,6 +61,14 @@ from .suites import SUITES, Authentication
 
 MAX_HELLOS = 4  # the first, and three more for as many HelloVerifyRequests
 
+HOPELESS_AFTER = 2
+"""So often the server repeats the flight that we have answered, then it cannot accept our answer: what one of us said
+before did not arrive as it was sent. The handshake begins anew, with another hello."""
+
+REPEAT_SPACING_S = 0.08
+"""Copies that come closer together are one repetition, which the network multiplied. Those that come sooner after our
+answer than this and two round trips were sent before it arrived."""
+
 SERVER_FLIGHT_ORDER: dict[int | None, tuple[int, ...]] = {
     None: (SERVER_HELLO,),
     SERVER_HELLO: (CERTIFICATE,),
@@ -72,9 +80,13 @@ SERVER_FLIGHT_ORDER: dict[int | None, tuple[int, ...]] = {
 
 @dataclass(slots=True)
 class AwaitServerFlight:
-    """A hello was sent; flight 4 is being collected."""
+    """A hello was sent; flight 4 is being collected.
+
+    ``doubted`` is the handshake before, if the server seemed to accept nothing of it: it may yet turn out that it does.
+    """
 
     collected: list[Message] = field(default_factory=list)
+    doubted: AwaitServerFinished | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,8 @@ class AwaitServerFinished:
     verify_data: bytes = field(repr=False)
     sequence: int
     srtp_profile: int | None
+    answered: list[Message]  # flight 4, as it arrived
+    flight: Flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,10 @@ class ClientHandshake:
         self._random = setup.random_bytes(32)
         self._hellos: list[Message] = []  # by message number
         self._cookie = b""
+        self._refused: bytes | None = None  # a certificate that is not the one announced
+        self._repeated: list[Message] = []  # of flight 4, as it is arriving again
+        self._repeats = 0
+        self._repeated_at = 0.0
         self._state: AwaitServerFlight | AwaitServerFinished | Done = AwaitServerFlight()
 
     def is_awaited_hello(self, fragment: Fragment) -> bool:
@@ -143,6 +161,9 @@ class ClientHandshake:
 
     def on_message(self, message: Message) -> Step | None:
         match self._state:
+            case AwaitServerFlight(doubted=doubted) if doubted is not None and message.type == FINISHED:
+                is_right = hmac.compare_digest(message.body, doubted.verify_data)
+                return self._on_server_finished(message, doubted) if is_right else None
             case AwaitServerFlight(collected):
                 collect(collected, message, SERVER_FLIGHT_ORDER)
                 return self._on_server_flight(collected) if message.type == SERVER_HELLO_DONE else None
@@ -150,10 +171,65 @@ class ClientHandshake:
                 return self._on_server_finished(message, state)
         return None
 
+    @property
+    def repeats_from(self) -> int | None:
+        """Number of the first message of flight 4, if that was answered and may come again."""
+        match self._state:
+            case AwaitServerFinished(answered=answered):
+                return answered[0].sequence
+        return None
+
+    def on_repeated(self, message: Message, now: float, *, may_be_hopeless: bool) -> Step | None:
+        """Flight 4 comes again, message by message: the server has not got our answer, or cannot accept it.
+
+        ``may_be_hopeless``: whether it had the time to get it.
+
+        Nothing has vouched for all of what we answered yet. If it was damaged on the way, this is where the true flight
+        comes from; if it was not, and the server still does not accept the answer, there is no use in repeating it.
+        Forging a flight that differs takes the server's key, since it signs our random.
+        """
+        answered = self._state.answered if isinstance(self._state, AwaitServerFinished) else []
+        try:
+            if message.type == SERVER_HELLO:
+                self._repeated = []
+            collect(self._repeated, message, SERVER_FLIGHT_ORDER)
+        except HandshakeError:
+            return None
+        if message.type != SERVER_HELLO_DONE:
+            return None
+        flight, self._repeated = self._repeated, []
+        if flight != answered:
+            self._repeats = 0
+            return self._on_server_flight(flight)
+        if may_be_hopeless and now - self._repeated_at >= REPEAT_SPACING_S:
+            self._repeated_at = now
+            self._repeats += 1
+        if self._repeats < HOPELESS_AFTER or not isinstance(self._state, AwaitServerFinished):
+            return None
+        return self._begin_anew(self._state)
+
+    def _begin_anew(self, doubted: AwaitServerFinished) -> Step:
+        """A new hello, behind the answer that the server would not take: if it takes that after all, it is done."""
+        self._random = self._setup.random_bytes(32)
+        self._hellos.clear()
+        self._cookie = b""
+        self._repeats = 0
+        self._state = AwaitServerFlight(doubted=doubted)
+        hello = self._hello_flight()
+        return Step(flight=Flight(doubted.flight.items + hello.items, answers=None, timed=True), begins_anew=True)
+
+    @property
+    def awaited_finished(self) -> int | None:
+        """Number of the server's Finished, where another handshake was begun behind the one that it would end."""
+        match self._state:
+            case AwaitServerFlight(doubted=doubted) if doubted is not None:
+                return doubted.sequence
+        return None
+
     def forget_flight(self) -> int:
         match self._state:
-            case AwaitServerFlight():
-                self._state = AwaitServerFlight()
+            case AwaitServerFlight(doubted=doubted):
+                self._state = AwaitServerFlight(doubted=doubted)
                 return 0
             case AwaitServerFinished(sequence=sequence):
                 return sequence
@@ -185,8 +261,7 @@ class ClientHandshake:
         authenticate = flight[3].type == CERTIFICATE_REQUEST and self._can_sign(flight[3].body)
         share = KeyShare.generate(exchange.group, self._setup.random_bytes)
         premaster = share.agree(exchange.public)
-        # The server has proved to own its certificate and to have seen our random: from here on errors are its own.
-        self._setup.identity.present(der)
+        self._present(der)
 
         builder = FlightBuilder(transcript_of((hello, *flight)), hello.sequence + 1)
         if authenticate:
@@ -199,10 +274,29 @@ class ClientHandshake:
             builder.add(CERTIFICATE_VERIFY, encode_certificate_verify(signature_scheme(key), signature))
         builder.change_cipher_spec()
         builder.add(FINISHED, master.client_verify_data(builder.transcript), epoch=1)
+        answer = builder.build(answers=flight[-1], timed=True)
+        verify_data = master.server_verify_data(builder.transcript)
         self._state = AwaitServerFinished(
-            master.server_verify_data(builder.transcript), flight[-1].sequence + 1, choice.srtp_profile
+            verify_data, flight[-1].sequence + 1, choice.srtp_profile, list(flight), answer
         )
-        return Step(master=master, flight=builder.build(answers=flight[-1], timed=True))
+        return Step(master=master, flight=answer)
+
+    def _present(self, der: bytes) -> None:
+        """Hold the certificate against what signalling announced.
+
+        The server has proved to own the key in it, and to have seen our random. Nothing vouches for the rest of it yet:
+        a certificate that is not the one announced may have been damaged on the way, until it comes again the same.
+        """
+        identity = self._setup.identity
+        before = identity.certificate
+        try:
+            identity.present(der)
+        except HandshakeError as error:
+            if der == self._refused:
+                raise
+            self._refused = der
+            identity.certificate = before
+            raise HandshakeError(error.alert, str(error)) from error
 
     def _on_server_finished(self, message: Message, state: AwaitServerFinished) -> Step:
         if message.type != FINISHED:

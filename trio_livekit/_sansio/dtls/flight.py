@@ -187,7 +187,11 @@ class Retransmitter:
             return False
         if not fragment.is_last or answered.body[fragment.offset :] != fragment.data:
             return False
-        if self._repeated_at is not None and now < self._repeated_at + REPEAT_HOLDOFF_S:
+        return self.may_repeat(now, REPEAT_HOLDOFF_S)
+
+    def may_repeat(self, now: float, holdoff_s: float) -> bool:
+        """Whether there is a flight to repeat, and the last time was long enough ago; if so, this is the next time."""
+        if self.flight is None or (self._repeated_at is not None and now < self._repeated_at + holdoff_s):
             return False
         self._repeated_at = now
         return True

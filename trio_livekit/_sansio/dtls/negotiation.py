@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import DecodeError, LiveKitError, TransportError
 from .alerts import Alert, HandshakeError
-from .client import ClientHandshake
+from .client import REPEAT_SPACING_S, ClientHandshake
 from .flight import Retransmitter
 from .handshake import FINISHED, HELLO_REQUEST, HELLO_VERIFY_REQUEST, Message, split_fragments
 from .reassembly import Reassembler
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .handshake import Fragment
     from .roles import Handshake, Setup
 
+REJECTED_HOLDOFF_S = 0.09  # between two repetitions of our flight because of answers that do not fit
+MAX_REASONS = 16  # remembered of suspicions that were withdrawn
 PATIENCE_INTERVALS = 8  # initial timeouts until a suspicion is believed, at the least: three repetitions of a flight
 
 
@@ -42,12 +44,16 @@ class Negotiation:
         "_client",
         "_config",
         "_deadline",
+        "_flight_at",
         "_handshake",
         "_hellos",
         "_messages",
+        "_repeated",
         "_retransmitter",
+        "_round_trip_s",
         "_suspicion",
         "_suspicion_deadline",
+        "_withdrawn",
         "complete",
     )
 
@@ -57,10 +63,14 @@ class Negotiation:
         self._handshake: Handshake = self._client or ServerHandshake(setup)
         self._hellos = Reassembler()
         self._messages = Reassembler()
+        self._repeated = Reassembler()
         self._retransmitter = Retransmitter(setup.config)
         self._deadline: float | None = None
         self._suspicion: LiveKitError | None = None
         self._suspicion_deadline: float | None = None
+        self._flight_at = 0.0  # when our flight left first
+        self._round_trip_s = 0.0  # at most: from a flight to the next one
+        self._withdrawn: dict[str, float] = {}  # reasons, and when they would have been believed
         self.complete = False
 
     @property
@@ -73,6 +83,7 @@ class Negotiation:
         if self._deadline is not None:
             return None
         self._deadline = now + self._config.handshake_timeout_s
+        self._flight_at = now
         return self._advance(self._client.start(), now) if self._client is not None else None
 
     # Time
@@ -106,7 +117,7 @@ class Negotiation:
             for fragment in split_fragments(payload):
                 # Finished is the one protected message; in the clear it is forged, and nothing else is ever protected.
                 if (fragment.type == FINISHED) == protected and fragment.type != HELLO_REQUEST:
-                    self._on_fragment(fragment, now, steps)
+                    self._on_fragment(fragment, protected, now, steps)
         except DecodeError:
             pass  # the rest of the record is as good as lost
         return steps
@@ -116,9 +127,16 @@ class Negotiation:
         if self._suspicion is None:
             self._suspicion = error
             patience_s = max(self._config.suspicion_s, PATIENCE_INTERVALS * self._config.initial_timeout_s)
-            self._suspicion_deadline = now + patience_s
+            known = self._withdrawn.get(str(error))  # a peer that begins anew does not win time by that
+            self._suspicion_deadline = now + patience_s if known is None else max(now, known)
 
-    def _on_fragment(self, fragment: Fragment, now: float, steps: list[Step]) -> None:
+    def _withdraw_suspicion(self) -> None:
+        """The handshake went on: whatever was suspicious was not the peer's. Unless it comes again."""
+        if self._suspicion is not None and self._suspicion_deadline is not None and len(self._withdrawn) < MAX_REASONS:
+            self._withdrawn.setdefault(str(self._suspicion), self._suspicion_deadline)
+        self._suspicion = self._suspicion_deadline = None
+
+    def _on_fragment(self, fragment: Fragment, protected: bool, now: float, steps: list[Step]) -> None:
         if self._retransmitter.is_due_to_repeat(fragment, now):
             steps.append(Step(flight=self._retransmitter.flight))
         if self.complete:
@@ -127,8 +145,13 @@ class Negotiation:
             # Servers that keep no state number it as they like, so it does not take part in the order.
             if len(fragment.data) == fragment.length:
                 self._on_message(Message(fragment.type, fragment.sequence, fragment.data), now, steps)
+        elif protected and self._client is not None and fragment.sequence == self._client.awaited_finished:
+            if len(fragment.data) == fragment.length:
+                self._on_message(Message(fragment.type, fragment.sequence, fragment.data), now, steps)
         elif self._handshake.is_awaited_hello(fragment):
             self._on_hello_fragment(fragment, now, steps)
+        elif fragment.sequence < self._messages.next_sequence:
+            self._on_old_fragment(fragment, now, steps)
         else:
             self._messages.add(fragment)
             self._process_messages(now, steps)
@@ -143,6 +166,30 @@ class Negotiation:
             self._on_message(hello, now, steps)
             self._process_messages(now, steps)
 
+    def _on_old_fragment(self, fragment: Fragment, now: float, steps: list[Step]) -> None:
+        """Of a flight that was answered. A client looks at it again while nothing vouches for what it answered."""
+        client = self._client
+        first = None if client is None else client.repeats_from
+        if client is None or first is None:
+            return
+        if fragment.sequence == first or not first <= self._repeated.next_sequence < self._messages.next_sequence:
+            self._repeated.restart(first)
+        self._repeated.add(fragment)
+        while (message := self._repeated.pop()) is not None:
+            try:
+                had_time = now - self._flight_at > 2 * self._round_trip_s + REPEAT_SPACING_S
+                step = client.on_repeated(message, now, may_be_hopeless=had_time)
+            except (DecodeError, HandshakeError) as error:
+                if isinstance(error, HandshakeError) and error.proven:
+                    raise
+                continue  # this copy is the damaged one
+            if step is not None:
+                self._repeated.restart(0)
+                if step.begins_anew:
+                    self._messages.restart(0)
+                steps.append(self._advance(step, now))
+                return
+
     def _process_messages(self, now: float, steps: list[Step]) -> None:
         while (message := self._messages.pop()) is not None:
             self._on_message(message, now, steps)
@@ -153,29 +200,36 @@ class Negotiation:
         try:
             step = handshake.on_hello_verify(message) if is_hello_verify else handshake.on_message(message)
         except DecodeError as error:
-            self._reject(HandshakeError(Alert.DECODE_ERROR, f"malformed handshake message: {error}"), now)
+            self._reject(HandshakeError(Alert.DECODE_ERROR, f"malformed handshake message: {error}"), now, steps)
         except HandshakeError as error:
-            self._reject(error, now)
+            self._reject(error, now, steps)
         else:
             if is_hello_verify and step is not None:
                 self._messages.restart(0)  # what had come of the server's flight answered another hello
             if step is not None:
                 steps.append(self._advance(step, now))
 
-    def _reject(self, error: HandshakeError, now: float) -> None:
-        """The peer's flight is no good: wait for it once more, unless it is certain that it came from the peer."""
+    def _reject(self, error: HandshakeError, now: float, steps: list[Step]) -> None:
+        """The peer's flight is no good: wait for it once more, unless it is certain that it came from the peer.
+
+        It may be ours that was damaged on the way, and that the peer's cannot fit. A client of this implementation
+        notices, when ours comes again.
+        """
         if error.proven:
             raise error
         self._messages.restart(self._handshake.forget_flight())
         self.suspect(error, now)
+        if self._client is None and self._retransmitter.may_repeat(now, REJECTED_HOLDOFF_S):
+            steps.append(Step(flight=self._retransmitter.flight))
 
     def _advance(self, step: Step, now: float) -> Step:
         flight_begins = step.flight is not None and step.flight.is_repeated
+        if flight_begins:
+            self._round_trip_s, self._flight_at = max(self._round_trip_s, now - self._flight_at), now
         if step.flight is not None and flight_begins:
             self._retransmitter.start(step.flight, now)
         if flight_begins or step.master is not None:
-            # The handshake went on: whatever was suspicious was not the peer's.
-            self._suspicion = self._suspicion_deadline = None
+            self._withdraw_suspicion()
         if step.complete:
             self._retransmitter.stop_timer()
             self._suspicion = self._suspicion_deadline = None
@@ -187,5 +241,6 @@ class Negotiation:
         """Forget everything; nothing will come of it any more."""
         self._hellos.restart(0)
         self._messages.restart(0)
+        self._repeated.restart(0)
         self._retransmitter.stop()
         self._deadline = self._suspicion = self._suspicion_deadline = None

@@ -50,12 +50,14 @@ class Step:
     Attributes:
         master: the secret was agreed: records of epoch 1 can be read, and written.
         flight: to be sent.
+        begins_anew: the flight is the first of another handshake; what has come of the peer's was for the one before.
         complete: the peer's Finished was verified.
         srtp_profile: what was negotiated; meaningful once ``complete``.
     """
 
     master: MasterSecret | None = None
     flight: Flight | None = None
+    begins_anew: bool = False
     complete: bool = False
     srtp_profile: int | None = None
 

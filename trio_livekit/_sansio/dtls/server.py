@@ -52,7 +52,7 @@ from .suites import SUITES, Authentication, CipherSuite
 
 COOKIE_HASH = "sha256"
 MAX_HELLO_SEQUENCE = 3  # a client gives up on a server that sends more HelloVerifyRequests than that
-STALE_AFTER = 2  # repetitions of flight 4 without an answer: 0.3 seconds by default
+STALE_AFTER = 1  # repetitions of flight 4 without an answer: 0.1 seconds by default
 
 CLIENT_FLIGHT_ORDER: dict[int | None, tuple[int, ...]] = {
     None: (CERTIFICATE,),
@@ -77,11 +77,6 @@ class AwaitClientFlight:
     next_own_sequence: int
     srtp_profile: int | None
     collected: list[Message] = field(default_factory=list)
-    unanswered: int = 0
-
-    @property
-    def is_stale(self) -> bool:
-        return self.unanswered >= STALE_AFTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +108,8 @@ class ServerHandshake:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._cookie_secret = setup.random_bytes(32)
+        self._hello: Message | None = None  # that flight 4 answers
+        self._unanswered = 0  # repetitions of flight 4
         self._state: AwaitClientHello | AwaitClientFlight | AwaitClientFinished | Done = AwaitClientHello()
 
     def is_awaited_hello(self, fragment: Fragment) -> bool:
@@ -121,7 +118,7 @@ class ServerHandshake:
         match self._state:
             case AwaitClientHello():
                 return True
-            case AwaitClientFlight(is_stale=True):
+            case AwaitClientFlight() | AwaitClientFinished() if self._unanswered >= STALE_AFTER:
                 # Nobody answers flight 4: perhaps the hello was forged, or its client began anew. Another may come.
                 return True
         return False
@@ -142,16 +139,15 @@ class ServerHandshake:
         return None
 
     def on_unanswered(self) -> None:
-        match self._state:
-            case AwaitClientFlight() as state:
-                state.unanswered += 1
+        self._unanswered += 1
 
     def on_message(self, message: Message) -> Step | None:
         match self._state:
             case AwaitClientHello():
                 return self._on_client_hello(message)
-            case AwaitClientFlight(hello=hello, is_stale=True) if message.type == CLIENT_HELLO:
-                return self._on_client_hello(message) if message != hello else None
+            case AwaitClientFlight() | AwaitClientFinished() if message.type == CLIENT_HELLO:
+                is_another = message != self._hello and self._unanswered >= STALE_AFTER
+                return self._on_client_hello(message) if is_another else None
             case AwaitClientFlight(collected=collected) as state:
                 collect(collected, message, CLIENT_FLIGHT_ORDER)
                 if message.type == CERTIFICATE:
@@ -207,6 +203,7 @@ class ServerHandshake:
         builder.add(SERVER_KEY_EXCHANGE, unsigned._replace(signature=signature).encode())
         builder.add(CERTIFICATE_REQUEST, encode_certificate_request())
         builder.add(SERVER_HELLO_DONE, b"")
+        self._hello, self._unanswered = message, 0
         self._state = AwaitClientFlight(
             message, agreement, share, builder.transcript, builder.next_sequence, srtp_profile
         )

@@ -34,6 +34,7 @@ def test_every_example_is_run_here() -> None:
         "lk.access_token",
         "async def patient",
         "async def commander",
+        "async def author",
         "async def confidential",
         "trio.run(main)",
     )
@@ -103,6 +104,18 @@ async def test_data_packets(capsys: pytest.CaptureFixture[str]) -> None:
             await trio.testing.wait_all_tasks_blocked(0.01)
             nursery.cancel_scope.cancel()
     assert capsys.readouterr().out == "boss says stop\n"
+
+
+async def test_streams(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    example = block("async def author")
+    original, copy = tmp_path / "original", tmp_path / "copy"
+    original.write_bytes(bytes(range(256)) * 500)
+    async with serve() as server, lk.connect(server.url, server.token("author", "arena")) as author:
+        async with lk.connect(server.url, server.token("reader", "arena")) as reader, trio.open_nursery() as nursery:
+            nursery.start_soon(example["author"], author, original)
+            await example["audience"](reader, copy)
+    assert capsys.readouterr().out == "hello\nword\n by\n word\n"
+    assert copy.read_bytes() == original.read_bytes()
 
 
 def test_testing_an_application() -> None:

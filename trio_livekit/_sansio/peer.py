@@ -322,6 +322,11 @@ class Peer:
                     deadline = due
         return deadline
 
+    @property
+    def has_events(self) -> bool:
+        """Whether ``poll_events`` has something to tell that was found out while sending."""
+        return bool(self._events)
+
     def poll_events(self) -> list[PeerEvent]:
         """What happened since the last call, in order; ``Failed`` is the last of all."""
         self._take_channel_events()

@@ -570,7 +570,7 @@ class PeerConnection:
             taken = 0 if endpoint in backlog else endpoint.send_many(datagrams, path.remote)
             if taken < len(datagrams):
                 self._hold_back(endpoint, datagrams[taken:], path.remote)
-        deadline = core.next_timeout()
+        deadline = now if core.has_events else core.next_timeout()
         if deadline is None:
             deadline = math.inf
         sleep = self._sleep

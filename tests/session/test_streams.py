@@ -15,7 +15,8 @@ from trio_livekit._sansio.signal.messages import Capability, ParticipantInfo
 from trio_livekit._sansio.signal.roster import Roster
 from trio_livekit._sansio.streams.chunking import split_bytes
 from trio_livekit._sansio.streams.deflate import deflate
-from trio_livekit._sansio.streams.incoming import Limits
+from trio_livekit._sansio.streams.incoming import CROWDED_BYTES, MAX_OPEN_PER_SENDER, NOT_READ_S, Limits
+from trio_livekit._session import stream_readers
 from trio_livekit._session.packets import Packets
 from trio_livekit._session.streams import Streams
 from trio_livekit._wire.data import decode_packet, encode_packet
@@ -91,7 +92,7 @@ class Bench:
 
 
 @pytest.fixture
-async def bench(autojump_clock: MockClock, nursery: trio.Nursery) -> Bench:
+async def bench(nursery: trio.Nursery) -> Bench:
     return Bench(nursery)
 
 
@@ -151,7 +152,7 @@ async def test_the_form_that_everybody_understands(served: Bench, somebody: str)
     assert values(served) == [BYTES, p.StreamChunk("id", 0, b"content"), p.StreamTrailer("id")]
 
 
-async def test_those_named_have_to_be_there(bench: Bench) -> None:
+async def test_those_named_have_to_be_there(bench: Bench, autojump_clock: MockClock) -> None:
     for open_it in (
         lambda: bench.streams.send(TEXT, b"", ["ann"], within_s=3),
         lambda: bench.streams.open(TEXT, ["ann"], within_s=3).__aenter__(),
@@ -229,3 +230,174 @@ async def test_texts_for_the_library_that_go_wrong(bench: Bench) -> None:
     await wait_all_tasks_blocked()
     reasons = [error.reason for _, error in bench.taken if isinstance(error, StreamError)]
     assert reasons == [Reason.DECODE_FAILED, Reason.ABORTED]
+
+
+# --- listeners and readers --------------------------------------------------------------------------------------------
+
+
+async def test_what_nobody_reads_is_given_up_and_its_window_is_opened(bench: Bench, autojump_clock: MockClock) -> None:
+    with bench.streams.listen("files", Limits(), text=False) as listener:
+        bench.deliver(BYTES)
+        reader = await listener.accept()
+        number = 0
+        while bench.packets._held < CROWDED_BYTES:
+            bench.deliver(p.StreamChunk("id", number, bytes(15_000)))
+            number += 1
+        await trio.sleep(NOT_READ_S + 1)
+        bench.streams.handle_timeout(trio.current_time())
+        with pytest.raises(StreamError) as error:
+            await reader.read()
+        assert error.value.reason is Reason.NOT_READ
+        assert bench.packets._held == 0
+        assert bench.links.consumed >= CROWDED_BYTES - 256 * 1024
+
+
+async def test_streams_that_nobody_accepts_are_refused_in_the_end(bench: Bench) -> None:
+    limit = stream_readers._MAX_WAITING
+    with bench.streams.listen("chat", Limits(), text=True) as listener:
+        for _ in range(limit + 5):
+            bench.deliver(replace(TEXT, inline_content=b"x"))
+        assert listener.refused == 5
+        for _ in range(limit):
+            assert await (await listener.accept()).read_all_text(1) == "x"
+    assert bench.packets._held == 0
+
+
+async def test_thousands_of_streams_of_one_sender(bench: Bench) -> None:
+    with bench.streams.listen("files", Limits(), text=False):
+        for number in range(5000):
+            bench.deliver(replace(BYTES, stream_id=str(number)))
+        assert bench.streams._incoming.open_count == MAX_OPEN_PER_SENDER
+        bench.deliver(BYTES, sender="bob")
+        assert bench.streams._incoming.open_count == MAX_OPEN_PER_SENDER + 1
+    assert bench.streams._incoming.open_count == 0
+
+
+async def test_nobody_listens(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.streams.on_joined()
+    bench.deliver(replace(BYTES, inline_content=b"early"), replace(TEXT, inline_content=b"late"))
+    with bench.streams.listen("files", Limits(), text=False) as listener:
+        assert await (await listener.accept()).read_all(10) == b"early"
+    await trio.sleep(2)
+    bench.streams.handle_timeout(trio.current_time())
+    bench.deliver(replace(TEXT, stream_id="2", inline_content=b"too late"))
+    assert bench.packets._held == 0
+    with bench.streams.listen("chat", Limits(), text=True) as listener, trio.move_on_after(1) as scope:
+        await listener.accept()
+    assert scope.cancelled_caught
+
+
+async def test_a_bomb_leaves_the_loop_to_others(bench: Bench, nursery: trio.Nursery) -> None:
+    """Inflating goes on in steps, between which others run."""
+    bomb = b"".join(deflate(bytes(60 << 20)))
+    kind = p.Compression.DEFLATE_RAW
+    steps = 0
+
+    async def others() -> None:
+        nonlocal steps
+        while True:
+            await trio.lowlevel.checkpoint()
+            steps += 1
+
+    with bench.streams.listen("chat", Limits(), text=True) as listener:
+        header = replace(TEXT, total_length=60 << 20, compression=kind)
+        chunks = [p.StreamChunk("id", number, piece) for number, piece in enumerate(split_bytes(bomb))]
+        bench.deliver(header, *chunks, p.StreamTrailer("id"))
+        reader = await listener.accept()
+        nursery.start_soon(others)
+        with pytest.raises(StreamError) as error:
+            await reader.read_all_text(1 << 30)
+    assert error.value.reason is Reason.TOO_LARGE
+    assert steps >= Limits().inflated_bytes // (64 << 10) - 1
+    assert bench.packets._held == 0
+
+
+# --- writers ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_writer_waits_for_the_network(bench: Bench, autojump_clock: MockClock) -> None:
+    bench.links.stuck = True
+    limit = bench.packets._high_water.limit
+    content = bytes(20 * limit)
+    with trio.move_on_after(1) as scope:
+        async with bench.streams.open(BYTES) as writer:
+            await writer.write(content)
+    assert scope.cancelled_caught
+    assert writer.sent_bytes < 3 * limit
+    while (sent := bench.sent())[-1:] and not isinstance(sent[-1], p.StreamTrailer):
+        pass
+    assert sent[-1] == p.StreamTrailer("id", "the sender was cancelled")
+
+
+async def test_two_tasks_may_not_write_at_once(bench: Bench) -> None:
+    bench.links.stuck = True
+    size = 20 * bench.packets._high_water.limit
+    with pytest.raises(StreamError, match="cancelled halfway"):
+        async with bench.streams.open(BYTES) as writer, trio.open_nursery() as nursery:
+            nursery.start_soon(writer.write, bytes(size))
+            await wait_all_tasks_blocked()
+            with pytest.raises(trio.BusyResourceError):
+                await writer.write(b"x")
+            with pytest.raises(trio.BusyResourceError):
+                await writer.finish({})
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_session_that_is_lost_under_a_writer(bench: Bench) -> None:
+    with pytest.raises(StreamError) as error:
+        async with bench.streams.open(BYTES):
+            bench.lose_session()
+            await trio.sleep_forever()
+    assert error.value.reason is Reason.SESSION_LOST
+    assert bench.sent() == [], "the new session hears nothing of it"
+
+
+async def test_a_session_lost_before_the_end_is_acknowledged(
+    bench: Bench, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async def lose() -> None:
+        await trio.sleep(1)
+        bench.lose_session()
+
+    nursery.start_soon(lose)
+    with pytest.raises(StreamError) as error:
+        async with bench.streams.open(BYTES) as writer:
+            await writer.write(b"x")
+    assert error.value.reason is Reason.SESSION_LOST
+
+
+async def test_an_end_never_acknowledged(bench: Bench, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    async def pass_time() -> None:
+        await trio.sleep(61)
+        bench.packets.handle_timeout(trio.current_time())
+
+    nursery.start_soon(pass_time)
+    with pytest.raises(StreamError) as error:
+        async with bench.streams.open(BYTES) as writer:
+            await writer.write(b"x")
+    assert error.value.reason is Reason.NOT_ACKNOWLEDGED
+
+
+async def test_a_room_that_is_over_under_a_writer(bench: Bench) -> None:
+    with pytest.raises(trio.ClosedResourceError):
+        async with bench.streams.open(BYTES):
+            bench.packets.close(None)
+            await trio.sleep_forever()
+    with pytest.raises(trio.ClosedResourceError):
+        await bench.streams.send(BYTES, b"")
+    with pytest.raises(trio.ClosedResourceError), bench.streams.listen("x", Limits(), text=True):
+        pass
+
+
+async def test_recipients_that_leave(served: Bench) -> None:
+    for name in ("ann", "bob"):
+        served.join(name)
+    with pytest.raises(StreamError) as error:
+        async with served.streams.open(BYTES, ["ann", "bob"]) as writer:
+            served.leave("bob")
+            await writer.write(b"x")
+            served.leave("ann")
+            await trio.sleep_forever()
+    assert error.value.reason is Reason.RECIPIENT_LEFT
+    packets = [decode_packet(data) for data in served.links.sent["_reliable"]]
+    assert [packet.destination_identities for packet in packets if packet] == [("ann", "bob"), ("ann",)]

@@ -36,6 +36,7 @@ def test_every_example_is_run_here() -> None:
         "async def commander",
         "async def author",
         "async def confidential",
+        "async def gripper",
         "trio.run(main)",
     )
     assert len(BLOCKS) == len(used)
@@ -49,6 +50,23 @@ async def test_a_robot_and_an_operator(capsys: pytest.CaptureFixture[str]) -> No
         await example["robot"](server.url, server.token("robot", "arena"))
         nursery.cancel_scope.cancel()  # the operator stays for as long as it is let
     assert "scan 99" in capsys.readouterr().out
+
+
+async def test_calls(capsys: pytest.CaptureFixture[str]) -> None:
+    example = block("async def gripper")
+    async with (
+        serve() as server,
+        lk.connect(server.url, server.token("robot", "arena")) as robot,
+        lk.connect(server.url, server.token("operator", "arena")) as operator,
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(example["gripper"], robot)
+        await trio.testing.wait_all_tasks_blocked()
+        await example["controller"](operator)
+        nursery.cancel_scope.cancel()
+    out = capsys.readouterr().out
+    assert "operator has the cup" in out
+    assert "101 too heavy 20 kg at most True" in out
 
 
 async def test_connecting(capsys: pytest.CaptureFixture[str]) -> None:

@@ -179,6 +179,47 @@ async def talking(stage: Stage) -> AsyncIterator[Talk]:
         yield Talk(alice, bob, packets)
 
 
+async def echo(invocation: lk.RpcInvocation) -> str:
+    return invocation.payload
+
+
+def calling(alice: lk.Room) -> Callable[[], Awaitable[None]]:
+    async def call() -> None:
+        for payload in ("", "x" * 40_000):
+            await alice.perform_rpc(destination_identity="bob", method="echo", payload=payload)
+
+    return call
+
+
+def serving(alice: lk.Room, bob: lk.Room) -> Callable[[], Awaitable[None]]:
+    """A handler that is cancelled while it runs, while it cleans up, and while its result is being sent."""
+    fair = (lk.RpcErrorCode.APPLICATION_ERROR, lk.RpcErrorCode.UNSUPPORTED_METHOD)
+
+    async def slow_echo(invocation: lk.RpcInvocation) -> str:
+        try:
+            await trio.sleep(0.001)
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(0.001)
+        return invocation.payload * 20_000
+
+    async def ask(method: str) -> None:
+        # Whatever happens to the one who serves, the one who calls has an answer.
+        with trio.CancelScope(shield=True), trio.fail_after(5):
+            try:
+                await alice.perform_rpc(destination_identity="bob", method=method, payload="xyz")
+            except lk.RpcError as error:
+                if error.code not in fair:
+                    raise
+
+    async def serve() -> None:
+        async with trio.open_nursery() as nursery, bob.register_rpc_method("serve", slow_echo):
+            nursery.start_soon(ask, "serve")
+            await trio.sleep(0.005)
+
+    return serve
+
+
 # --- at every step, against the embedded server -----------------------------------------------------------------------
 
 
@@ -319,6 +360,23 @@ async def test_reading_streams(stage: Stage) -> None:
         assert not bob._session.streams._incoming.open_count
         assert not bob._session.packets._held
         assert not alice._session.streams._writers
+
+
+async def test_calling(stage: Stage) -> None:
+    async with two_rooms(stage) as (alice, bob), bob.register_rpc_method("echo", echo):
+        await bob.wait_for_participant("alice")
+        await alice.wait_for_participant("bob")
+        assert await cancel_everywhere(calling(alice)) > 3
+        assert alice._session.rpc.calling.in_flight == 0
+        await calling(alice)()
+
+
+async def test_serving(stage: Stage) -> None:
+    async with two_rooms(stage) as (alice, bob):
+        await bob.wait_for_participant("alice")
+        await alice.wait_for_participant("bob")
+        assert await cancel_everywhere(serving(alice, bob)) > 3
+        assert alice._session.rpc.calling.in_flight == 0
 
 
 async def test_joining_publishing_and_leaving(stage: Stage) -> None:

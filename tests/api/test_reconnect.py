@@ -472,3 +472,75 @@ async def test_cancelled_at_every_step(scenario: str) -> None:
             async with nothing_left_behind():
                 await run_cancelled_at(lose_and_regain, step)
                 await nobody_is_left()
+
+
+# --- calls ------------------------------------------------------------------------------------------------------------
+
+
+async def test_calls_go_on_while_signalling_is_lost(stage: Stage) -> None:
+    """Those that are under way, and those that are made meanwhile, in both directions."""
+    go_on = trio.Event()
+    results: list[str] = []
+
+    async def wait(invocation: lk.RpcInvocation) -> str:
+        await go_on.wait()
+        return invocation.caller_identity
+
+    async def call(room: lk.Room, to: str) -> None:
+        results.append(await room.perform_rpc(destination_identity=to, method="wait", payload=""))
+
+    async with stage.bob.register_rpc_method("wait", wait), stage.alice.register_rpc_method("wait", wait):
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call, stage.alice, "bob")
+                nursery.start_soon(call, stage.bob, "alice")
+                await trio.sleep(0.05)
+                stage.proxy.cut(refuse=True)
+                while not isinstance(await stage.events.receive(), ev.Reconnecting):
+                    pass
+                nursery.start_soon(call, stage.alice, "bob")
+                nursery.start_soon(call, stage.bob, "alice")
+                await trio.sleep(0.05)
+                stage.proxy.refuses = False
+                while not isinstance(await stage.events.receive(), ev.Reconnected):
+                    pass
+                go_on.set()
+    assert sorted(results) == ["alice", "alice", "bob", "bob"]
+
+
+async def test_calls_when_the_session_is_replaced(stage: Stage) -> None:
+    """What was under way fails at once, and what is called meanwhile is called in the new session. Serving goes on."""
+    begun = trio.Event()
+
+    async def hang(invocation: lk.RpcInvocation) -> str:
+        begun.set()
+        await trio.sleep_forever()
+        return ""
+
+    async def echo(invocation: lk.RpcInvocation) -> str:
+        return invocation.payload
+
+    errors: list[lk.RpcError] = []
+
+    async def call_and_fail() -> None:
+        with pytest.raises(lk.RpcError) as caught:
+            await stage.alice.perform_rpc(destination_identity="bob", method="hang", payload="")
+        errors.append(caught.value)
+
+    async with (
+        stage.bob.register_rpc_method("hang", hang),
+        stage.bob.register_rpc_method("echo", echo),
+        stage.alice.register_rpc_method("echo", echo),
+    ):
+        with trio.fail_after(30):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(call_and_fail)
+                await begun.wait()
+                nursery.start_soon(stage.alice.simulate, lk.SimulateScenario.FULL_RECONNECT)
+                while not isinstance(await stage.events.receive(), ev.Reconnecting):
+                    pass
+                result = await stage.alice.perform_rpc(destination_identity="bob", method="echo", payload="meanwhile")
+                assert result == "meanwhile"
+            await stage.bob.wait_for_participant("alice")
+            assert await stage.bob.perform_rpc(destination_identity="alice", method="echo", payload="back") == "back"
+    assert [(error.code, error.executed) for error in errors] == [(lk.RpcErrorCode.RECIPIENT_DISCONNECTED, None)]

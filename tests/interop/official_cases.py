@@ -8,20 +8,26 @@ has to be counted where it is missed.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 import trio_livekit as lk
+from trio_livekit._session import parameters, rpc
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
+
+    import pytest
 
     from ..support.livekit import LiveKitServer
     from ..support.official import Official
 
 FRAMES = 20
 ENOUGH = {1: 20, 1200: 20, 64 * 1024: 18, 256 * 1024: 18}  # how many have to arrive, by size
+PACKET_PAYLOADS = ("", "hello ü 🤖", "x" * 15_000)
+STREAM_PAYLOADS = (*PACKET_PAYLOADS, "".join(f"{number} " for number in range(20_000)))
 ODD_NAME = 'a/b "ü" 機器 🤖\\'
 
 _PATTERN = bytes(index % 251 for index in range(512 * 1024))
@@ -293,3 +299,58 @@ async def _wait_flowing(peer: Official, track: lk.LocalDataTrack) -> None:
             break
     await trio.sleep(0.1)  # what is still on its way
     await peer.call("report", name=track.name)
+
+
+def call_with_packets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be a client that neither makes nor takes calls as text streams."""
+    monkeypatch.setattr(parameters, "_CLIENT_INFO", replace(parameters._CLIENT_INFO, client_protocol=0))
+    monkeypatch.setattr(rpc, "_STREAM_PROTOCOL", 99)
+
+
+async def calls_are_answered_there(peer: Official, server: LiveKitServer, room_name: str, *payloads: str) -> None:
+    """We call, they serve."""
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room:
+            await join(peer, server, room_name)
+            await room.wait_for_participant("theirs")
+            await peer.call("serve", method="repeat")
+
+            async def call(method: str, payload: str) -> str | tuple[int, str]:
+                try:
+                    return await room.perform_rpc(destination_identity="theirs", method=method, payload=payload)
+                except lk.RpcError as error:
+                    return error.code, error.message
+
+            for payload in payloads:
+                assert await call("repeat", payload) == f"ours: {payload}"
+            assert await call("repeat", "refuse") == (101, "refused")
+            assert await call("repeat", "break") == (1500, "Application error in method handler")
+            assert await call("nothing", "") == (1400, "Method not supported at destination")
+
+
+async def calls_are_answered_here(peer: Official, server: LiveKitServer, room_name: str, *payloads: str) -> None:
+    """They call, we serve."""
+
+    async def repeat(invocation: lk.RpcInvocation) -> str:
+        if invocation.payload == "refuse":
+            raise lk.RpcError(101, "refused", "data")
+        if invocation.payload == "break":
+            raise KeyError("secret")
+        return f"{invocation.caller_identity}: {invocation.payload}"
+
+    with trio.fail_after(_CASE_S):
+        async with enter(server, room_name) as room, room.register_rpc_method("repeat", repeat):
+            await join(peer, server, room_name)
+            await room.wait_for_participant("theirs")
+
+            async def call(method: str, payload: str) -> dict[str, object]:
+                said = await peer.call("perform", to="ours", method=method, payload=payload)
+                del said["id"]
+                return said
+
+            for payload in payloads:
+                assert await call("repeat", payload) == {"result": f"theirs: {payload}"}
+            assert await call("repeat", "refuse") == {"code": 101, "message": "refused", "data": "data"}
+            broken = {"code": 1500, "message": "Application error in method handler", "data": ""}
+            assert await call("repeat", "break") == broken
+            assert (await call("nothing", ""))["code"] == 1400

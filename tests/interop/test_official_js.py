@@ -51,3 +51,19 @@ async def test_our_streams_arrive(javascript_peer, patient_server, room_name):
 
 async def test_their_streams_arrive(javascript_peer, patient_server, room_name):
     await cases.streams_arrive_here(javascript_peer, patient_server, room_name)
+
+
+@pytest.mark.parametrize("packets", [False, True], ids=["streams", "packets"])
+async def test_our_calls_are_answered(javascript_peer, patient_server, room_name, packets, monkeypatch):
+    if packets:
+        cases.call_with_packets(monkeypatch)
+    payloads = cases.PACKET_PAYLOADS if packets else cases.STREAM_PAYLOADS
+    await cases.calls_are_answered_there(javascript_peer, patient_server, room_name, *payloads)
+
+
+@pytest.mark.parametrize("packets", [False, True], ids=["streams", "packets"])
+async def test_their_calls_are_answered(javascript_peer, patient_server, room_name, packets, monkeypatch):
+    if packets:
+        cases.call_with_packets(monkeypatch)
+    payloads = cases.PACKET_PAYLOADS if packets else cases.STREAM_PAYLOADS
+    await cases.calls_are_answered_here(javascript_peer, patient_server, room_name, *payloads)

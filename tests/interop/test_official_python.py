@@ -63,3 +63,19 @@ async def test_our_streams_arrive(python_peer, patient_server, room_name):
 
 async def test_their_streams_arrive(python_peer, patient_server, room_name):
     await cases.streams_arrive_here(python_peer, patient_server, room_name)
+
+
+@pytest.mark.parametrize("packets", [False, True], ids=["streams", "packets"])
+async def test_our_calls_are_answered(python_peer, patient_server, room_name, packets, monkeypatch):
+    if packets:
+        cases.call_with_packets(monkeypatch)
+    payloads = cases.PACKET_PAYLOADS if packets else cases.STREAM_PAYLOADS
+    await cases.calls_are_answered_there(python_peer, patient_server, room_name, *payloads)
+
+
+@pytest.mark.parametrize("packets", [False, True], ids=["streams", "packets"])
+async def test_their_calls_are_answered(python_peer, patient_server, room_name, packets, monkeypatch):
+    if packets:
+        cases.call_with_packets(monkeypatch)
+    payloads = cases.PACKET_PAYLOADS if packets else cases.STREAM_PAYLOADS
+    await cases.calls_are_answered_here(python_peer, patient_server, room_name, *payloads)

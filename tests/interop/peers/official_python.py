@@ -174,6 +174,28 @@ class Participant:
         await writer.aclose()
         return {}
 
+    async def serve(self, method: str) -> dict:
+        """Repeat the payload; ``refuse`` and ``break`` are errors of either kind."""
+
+        async def handler(invocation: rtc.RpcInvocationData) -> str:
+            if invocation.payload == "refuse":
+                raise rtc.RpcError(101, "refused", "data")
+            if invocation.payload == "break":
+                raise KeyError("secret")
+            return f"{invocation.caller_identity}: {invocation.payload}"
+
+        self.room.local_participant.register_rpc_method(method, handler)
+        return {}
+
+    async def perform(self, to: str, method: str, payload: str) -> dict:
+        try:
+            result = await self.room.local_participant.perform_rpc(
+                destination_identity=to, method=method, payload=payload
+            )
+        except rtc.RpcError as exc:
+            return {"code": exc.code, "message": exc.message, "data": exc.data or ""}
+        return {"result": result}
+
     def _spawn(self, coroutine: Coroutine) -> None:
         task = asyncio.create_task(coroutine)
         self.tasks.add(task)

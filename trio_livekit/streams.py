@@ -17,6 +17,7 @@ __all__ = [
     "ByteStreamWriter",
     "ByteStreams",
     "StreamProgress",
+    "StreamingRoom",
     "TextOperation",
     "TextStreamInfo",
     "TextStreamReader",

@@ -197,6 +197,31 @@ async def test_many_at_once(friends: Pair) -> None:
     assert got == contents
 
 
+async def test_streams_that_the_server_cannot_read(server: ServerUnderTest, room_name: str) -> None:
+    """With end-to-end encryption, in every form. Somebody without the key gets nothing."""
+    keys = lk.Encryption(shared_key="secret")
+    texts = ["short", "the same " * 5000, os.urandom(20_000).hex()]
+    with trio.fail_after(30):
+        async with (
+            lk.connect(server.url, server.token("alice", room_name), encryption=keys) as alice,
+            lk.connect(server.url, server.token("bob", room_name), encryption=keys) as bob,
+            lk.connect(server.url, server.token("eve", room_name)) as eve,
+            bob.text_streams("chat") as streams,
+            eve.text_streams("chat") as overheard,
+        ):
+            for text in texts:
+                await alice.send_text(text, topic="chat")
+                reader = await streams.receive()
+                assert await reader.read_all() == text
+                assert reader.info.is_encrypted
+            async with alice.open_text_stream("chat") as writer:
+                await writer.write(texts[2])
+            assert await (await streams.receive()).read_all() == texts[2]
+            await eve.send_text("in the clear", topic="chat")
+            with trio.move_on_after(0.2):
+                raise AssertionError(await overheard.receive(), await streams.receive())
+
+
 async def test_streams_sent_just_after_joining(server: ServerUnderTest, room_name: str) -> None:
     """What comes before the first listener, soon after joining, is kept for it."""
     with trio.fail_after(30):
@@ -309,7 +334,7 @@ async def test_the_last_recipient_leaves(server: ServerUnderTest, room_name: str
     leave = trio.Event()
 
     async def visit() -> None:
-        async with lk.connect(server.url, server.token("bob", room_name)):
+        async with lk.connect(server.url, server.token("bob", room_name)) as bob, bob.publish_data_track("here"):
             await leave.wait()
 
     with trio.fail_after(30):

@@ -14,12 +14,13 @@ import pytest
 import trio
 
 import trio_livekit as lk
+from tests.support import room_service
 from trio_livekit import RpcErrorCode as Code
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from tests.support.servers import EmbeddedServer, ServerUnderTest
+    from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
 
     Handler = Callable[[lk.RpcInvocation], Awaitable[str]]
 
@@ -243,6 +244,30 @@ async def test_packets_have_a_limit(pair: tuple[lk.Room, lk.Room]) -> None:
         assert await call(alice, "repeat", "15360") == "x" * 15_360
         error = await failure(alice, "repeat", "15361")
         assert (error.code, error.executed) == (Code.RESPONSE_PAYLOAD_TOO_LARGE, True)
+
+
+async def test_a_backend_calls_through_the_api_of_the_server(real_server: RealServer, room_name: str) -> None:
+    """Its calls are packets from somebody who is not in the room."""
+    server = real_server
+    seen: list[lk.RpcInvocation] = []
+
+    async def greet(invocation: lk.RpcInvocation) -> str:
+        seen.append(invocation)
+        return f"hello {invocation.payload}"
+
+    async with lk.connect(server.url, server.token("bob", room_name)) as bob, bob.register_rpc_method("greet", greet):
+        with trio.fail_after(ANSWER_S):
+            said = await room_service.call(
+                server.process,
+                "PerformRpc",
+                room=room_name,
+                destination_identity="bob",
+                method="greet",
+                payload="bob",
+                response_timeout_ms=15_000,
+            )
+        assert said["payload"] == "hello bob"
+        assert seen[0].caller_identity not in bob.participants
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ class RoomServiceError(Exception):
         self.code = code
 
 
-async def call(server: LiveKitServer, method: str, **request: Any) -> dict[str, Any]:
+async def call(server: LiveKitServer, method: str, /, **request: Any) -> dict[str, Any]:
     """Call ``livekit.RoomService/method``; field names as in the protocol. Raises ``RoomServiceError``."""
     body = json.dumps(request).encode()
     head = (

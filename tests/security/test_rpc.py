@@ -8,8 +8,16 @@ import pytest
 import trio
 
 import trio_livekit as lk
-from trio_livekit._sansio.packets.messages import RpcAck, RpcFault, RpcRequest, RpcResponse, StreamHeader, TextHeader
-from trio_livekit._sansio.rpc.attributes import RESPONSE_TOPIC, response_attributes
+from trio_livekit._sansio.packets.messages import (
+    DataPacket,
+    RpcAck,
+    RpcFault,
+    RpcRequest,
+    RpcResponse,
+    StreamHeader,
+    TextHeader,
+)
+from trio_livekit._sansio.rpc.attributes import REQUEST_TOPIC, RESPONSE_TOPIC, request_attributes, response_attributes
 from trio_livekit.server import serve
 
 if TYPE_CHECKING:
@@ -99,3 +107,45 @@ async def test_one_request_runs_once_however_often_it_comes(rooms: Rooms) -> Non
             while "last" not in ran:  # noqa: ASYNC110 - the handler is what is looked at
                 await trio.sleep(0.01)
     assert ran == ["same", "last"]
+
+
+async def test_a_long_request_is_acknowledged_when_it_begins(rooms: Rooms) -> None:
+    """And run when it is complete; one that never is, or is too long, is not run."""
+    _, bob, mallory = rooms
+    got: list[object] = []
+    acked, answered = trio.Event(), trio.Event()
+
+    def look(packet: DataPacket, _size: int) -> bool:
+        got.append(packet.value)
+        (acked if isinstance(packet.value, RpcAck) else answered).set()
+        return True
+
+    async def size(invocation: lk.RpcInvocation) -> str:
+        raise lk.RpcError(1, f"{len(invocation.payload)}")
+
+    def header(name: str) -> StreamHeader:
+        attributes = request_attributes(RpcRequest(name, "size", "", 1000, 2))
+        return StreamHeader(name, 0, REQUEST_TOPIC, "text/plain", None, attributes, TextHeader())
+
+    mallory._session.packets.route((RpcResponse, RpcAck), look)
+    async with bob.register_rpc_method("size", size):
+        with trio.fail_after(10):
+            async with mallory._session.streams.open(header("whole"), ("bob",)) as writer:
+                await acked.wait()
+                await writer.write(b"x" * 20_000)
+            await answered.wait()
+            with pytest.raises(KeyError):
+                async with mallory._session.streams.open(header("broken"), ("bob",)) as writer:
+                    await writer.write(b"x" * 20_000)
+                    raise KeyError
+            answered = trio.Event()
+            await mallory._session.packets.send_reliable(RpcRequest("last", "size", "", 1000), ("bob",))
+            await answered.wait()
+    broken = RpcAck("broken")
+    assert [value for value in got if value != broken] == [
+        RpcAck("whole"),
+        RpcResponse("whole", fault=RpcFault(1, "20000")),
+        RpcAck("last"),
+        RpcResponse("last", fault=RpcFault(1, "0")),
+    ]
+    assert bob._session.rpc._acked == set()

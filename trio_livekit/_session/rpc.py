@@ -72,10 +72,16 @@ class Rpc:
         self._streams = streams
         self._roster = roster
         self._server_version = server_version
+        self._acked: set[tuple[str, str]] = set()  # by their streams: requests of which not all is here
         self.calling = Calling(self._send_request, self._is_present)
         self.serving = Serving(nursery, self)
         packets.route((RpcRequest, RpcAck, RpcResponse), self._on_packet)
-        streams.take_text(REQUEST_TOPIC, self._on_request_text, limit_bytes=MAX_STREAM_PAYLOAD_BYTES)
+        streams.take_text(
+            REQUEST_TOPIC,
+            self._on_request_text,
+            limit_bytes=MAX_STREAM_PAYLOAD_BYTES,
+            on_begun=self._on_request_begun,
+        )
         streams.take_text(RESPONSE_TOPIC, self._on_response_text, limit_bytes=MAX_STREAM_PAYLOAD_BYTES)
 
     async def perform(self, callee: str, method: str, payload: str, response_timeout_s: float) -> str:
@@ -155,19 +161,33 @@ class Rpc:
                 self.calling.on_response(value, sender)
         return True
 
-    def _on_request_text(self, info: TextStreamInfo, text: str | StreamError) -> None:
+    def _on_request_begun(self, info: TextStreamInfo) -> None:
+        """A long request: its caller waits for the ack from the moment at which it begins to send."""
+        request = self._request_of(info, "")
+        if request is not None:
+            self._acked.add((info.sender_identity, info.stream_id))
+            self.ack(info.sender_identity, request.id)
+
+    def _request_of(self, info: TextStreamInfo, text: str) -> RpcRequest | None:
         sender = info.sender_identity
         if not sender or sender == self._roster().local.identity:
-            return
+            return None
         try:
-            request = parse_request(info.attributes, "" if isinstance(text, StreamError) else text)
+            return parse_request(info.attributes, text)
         except DecodeError as error:
             logger.debug("a request of %r that is none: %s", sender, error)
+            return None
+
+    def _on_request_text(self, info: TextStreamInfo, text: str | StreamError) -> None:
+        sender = info.sender_identity
+        is_acked = (sender, info.stream_id) in self._acked
+        self._acked.discard((sender, info.stream_id))
+        request = self._request_of(info, "" if isinstance(text, StreamError) else text)
+        if request is None:
             return
         if not isinstance(text, StreamError):
-            self.serving.on_request(request, sender, version=VERSION_STREAM)
+            self.serving.on_request(request, sender, version=VERSION_STREAM, is_acked=is_acked)
         elif text.reason is StreamErrorReason.TOO_LARGE:
-            self.ack(sender, request.id)
             self.fault(sender, request.id, fault(RpcErrorCode.REQUEST_PAYLOAD_TOO_LARGE))
         else:
             logger.debug("a request of %r did not arrive whole: %s", sender, text)

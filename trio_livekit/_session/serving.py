@@ -134,12 +134,13 @@ class Serving:
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
-    def on_request(self, request: RpcRequest, caller: str, *, version: int) -> None:
+    def on_request(self, request: RpcRequest, caller: str, *, version: int, is_acked: bool = False) -> None:
         """A call, which came in the form of ``version``."""
         decision = self._invocations.on_request(request, caller, trio.current_time(), version=version)
         if decision is None:
             return
-        self._answers.ack(caller, request.id)
+        if not is_acked:
+            self._answers.ack(caller, request.id)
         if isinstance(decision, Refusal):
             self._answers.fault(caller, request.id, decision.fault)
         elif isinstance(decision, Run):

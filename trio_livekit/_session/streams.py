@@ -51,6 +51,7 @@ _MAX_EARLY = 256
 class _Taker(NamedTuple):
     handler: TextHandler
     limit_bytes: int
+    on_begun: Callable[[TextStreamInfo], None]
 
     def hand_over(self, reader: Reader, text: str) -> None:
         """A text is complete."""
@@ -91,13 +92,21 @@ class Streams:
 
     # --- for the rest of this package ---------------------------------------------------------------------------------
 
-    def take_text(self, topic: str, handler: TextHandler, *, limit_bytes: int) -> None:
+    def take_text(
+        self,
+        topic: str,
+        handler: TextHandler,
+        *,
+        limit_bytes: int,
+        on_begun: Callable[[TextStreamInfo], None] = lambda _info: None,
+    ) -> None:
         """Keep a topic for this package, and give its texts to ``handler(info, text)``.
 
         It gets each text when it is complete, in the step that received it or soon after, or the ``StreamError`` that
-        came of it: ``TOO_LARGE`` for one of more than ``limit_bytes``. It must not raise.
+        came of it: ``TOO_LARGE`` for one of more than ``limit_bytes``. ``on_begun`` is told when a text
+        begins that does not arrive in one piece. Neither of them may raise.
         """
-        self._takers[topic] = _Taker(handler, limit_bytes)
+        self._takers[topic] = _Taker(handler, limit_bytes, on_begun)
 
     async def send(
         self,
@@ -258,6 +267,7 @@ class Streams:
                 taker.hand_over(reader, begun)
                 return
             begun += more
+        taker.on_begun(reader.text_info)
         self._spawn(self._collect, taker, reader, begun, name="room: a text for the library")
 
     async def _collect(self, taker: _Taker, reader: Reader, begun: str) -> None:

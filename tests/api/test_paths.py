@@ -193,6 +193,18 @@ async def test_another_candidate_protocol_from_the_next_restart_on(real_server: 
         await talk.finish()
 
 
+async def test_joining_where_the_server_takes_tcp_only(real_server: RealServer, room_name: str) -> None:
+    """A server that has changed its mind about UDP names no other candidates to the client that comes back."""
+    token = real_server.token("alice", room_name)
+    async with lk.connect(real_server.url, real_server.token("bob", room_name)):
+        async with lk.connect(real_server.url, token) as alice:
+            alice._session._send_request(m.Simulate("switch_candidate_protocol", 1))
+            await alice.publish_data(b"behind it", recipients_within=None)
+            await trio.sleep(0.05)
+        async with lk.connect(real_server.url, token, join_timeout=4.5) as alice:  # the server gives up after 5 seconds
+            assert path(alice).protocol == "tcp"
+
+
 async def test_leaving_while_the_path_is_dead(udp_server: ServerUnderTest, room_name: str) -> None:
     async with talking(udp_server, room_name) as talk:
         talk.wall.up = True

@@ -20,14 +20,17 @@ TIMEOUT_S = 60
 # What each one prints, among other things; and its arguments, where it needs any to end by itself.
 PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
     "camera_mjpeg": (["--seconds", "4"], ["viewer: http://127.0.0.1:", "images seen by a browser"]),
+    "chat": ([], ["[bob] ann corrects: lunch at half past one?", "[ann] bob attaches menu.txt (5 bytes)"]),
     "e2ee": ([], ["through a change of keys", "UNDECRYPTABLE", "eavesdropper: 0 readings"]),
     "fan_in": ([], ["readings of 8 robots"]),
+    "file_transfer": ([], ["receiver: map.bin, 8,000,000 bytes", "8,000,000 of 8,000,000 bytes (100%)"]),
     "numpy_frames": ([], ["uint16 (120, 160), nearest 1200 mm"]),
     "recorder": ([], ["recorder: pose: ", "robot-scan.frames: "]),
+    "rpc_service": ([], ['= {"moved_to": {"x": 3}', "failed: 2001 the arm is ten metres long", "six calls in"]),
     "sensor_streaming": ([], ["robot: 200 readings sent", "operator: |a| = 9.86 m/s²"]),
     "teleoperation": ([], ["no command in time: stopped", "nobody at the controls any more"]),
 }
-ON_THE_REAL_SERVER = ["recorder", "sensor_streaming"]
+ON_THE_REAL_SERVER = ["chat", "file_transfer", "recorder", "rpc_service", "sensor_streaming"]
 
 
 def run(name: str, **environment: str) -> str:

@@ -16,6 +16,7 @@ from .picture import MatplotlibMissing, draw
 from .runner import run_scenario
 from .scenario import Options
 from .scenarios import SCENARIOS
+from .targets import as_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,11 +66,13 @@ def _write(
     stem: Path,
     json_path: Path | None,
 ) -> None:
-    found = json.dumps(report.as_json(run, versions, results), indent=1)
+    found = report.as_json(run, versions, results)
+    if targets := as_markdown(found):
+        print(targets + "\n")
     stem.parent.mkdir(parents=True, exist_ok=True)
     picture = stem.with_name(stem.name + ".png")
     for path in filter(None, (stem.with_name(stem.name + ".json"), json_path)):
-        path.write_text(found + "\n")
+        path.write_text(json.dumps(found, indent=1) + "\n")
         print(f"wrote {path}")
     try:
         draw(run, results, picture)

@@ -13,6 +13,7 @@ from benchmarks.runner import run_scenario
 from benchmarks.scenario import LOWER, Metric, Options, Peer, Scenario, Unavailable
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.scenarios.tracks import highest_rate
+from benchmarks.targets import TARGETS, Target, as_markdown
 from benchmarks.worker import Worker, WorkerError
 from benchmarks.workers.messages import HEAD, Maker, Pace, Tally, percentile
 
@@ -98,6 +99,32 @@ def test_a_ratio_to_nothing_is_left_out():
     scenario = Scenario("zero", "", ("trio_livekit", "other"), METRICS, lambda peer, options: {"speed": 0.0})
     result, _ = run(scenario)
     assert as_json({}, {}, [result])["scenarios"][0]["metrics"][0]["peers"]["other"]["ours_to_peer"] is None
+
+
+def test_targets_beside_what_was_found():
+    scenario = Scenario("fake", "a fake", ("trio_livekit", "other"), METRICS, FakeMeasurement())
+    found = as_json({}, {}, [run_scenario(scenario, find, Options(quick=True), lambda _: None)])
+    targets = (
+        Target("fake", ("speed", "no such metric"), 2, "other", at_least=True),
+        Target("fake", ("delay",), 0.25, "other"),
+        Target("fake", ("delay",), 5, "not measured"),
+        Target("fake", ("delay",), 0.5),
+        Target("elsewhere", ("speed",), 1, "other"),
+    )
+    assert as_markdown(found, targets).splitlines()[2:] == [
+        "| fake | speed [MB/s] | other | 20 | 30 | 0.667 | at least 2 | missed |",
+        "| fake | delay [ms] | other | 1 | 4 | 0.25 | at most 0.25 | met |",
+        "| fake | delay [ms] |  | 1 |  |  | at most 0.5 | missed |",
+    ]
+    assert as_markdown({"scenarios": []}, targets) == ""
+
+
+def test_targets_name_what_there_is():
+    metrics = {scenario.name: {metric.name for metric in scenario.metrics} for scenario in SCENARIOS}
+    peers = {scenario.name: {"", *scenario.peers} for scenario in SCENARIOS}
+    for target in TARGETS:
+        assert set(target.metrics) <= metrics[target.scenario]
+        assert target.peer in peers[target.scenario]
 
 
 def test_the_command_writes_json_and_says_where(tmp_path, capsys):

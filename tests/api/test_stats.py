@@ -43,7 +43,8 @@ async def test_what_went_through_a_room(server: ServerUnderTest, room_name: str)
         assert transport.srtt_s is not None
         assert transport.cwnd > 1000 < transport.mtu
         assert transport.datagrams_sent > 5 < transport.datagrams_received
-        assert transport.rejected_packets == transport.rejected_records == 0
+        assert transport.rejected_packets == 0
+        assert transport.rejected_records < 20  # repeats of the handshake, where the machine is busy
 
         assert set(ours.channels) == {"_reliable", "_lossy", "_data_track"}
         sent, received = ours.channels["_data_track"], theirs.channels["_data_track"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 SECONDS = 8.0
 TICK_S = 0.05
+SETTLE_S = 12.0  # two of the longest timeouts, and some
 SIZES = (20, 200, 200, 200, 1100, 1180, 4000)
 """Of reliable messages: two in seven need packets of full size."""
 
@@ -80,7 +81,7 @@ class Traffic:
             lambda: lost(pair) or all(len(messages(events, self.reliable)) >= count for events in both), timeout_s=120
         )
         assert not lost(pair)
-        pair.run(3.0)
+        pair.run(SETTLE_S)
         assert messages(pair.b_events, self.reliable) == messages(pair.a_events, self.reliable) == self.sent
         for end in (pair.a, pair.b):
             statistics = end.peer._channels.statistics()

@@ -10,7 +10,7 @@ import pytest
 from tests.sansio.ice.network import LiteResponder, Nat, Network, Node, both_connected, pair, signal
 from trio_livekit._sansio.ice import stun
 from trio_livekit._sansio.ice.candidate import Candidate
-from trio_livekit._sansio.ice.events import Path, PathRecovered, State
+from trio_livekit._sansio.ice.events import Path, PathRecovered, PathSuspected, State
 
 if TYPE_CHECKING:
     from trio_livekit._sansio.types import Address
@@ -89,7 +89,7 @@ def test_an_outage_of_ten_seconds_is_survived() -> None:
     assert a.states == [State.DISCONNECTED, State.CONNECTED]
 
 
-def test_a_short_outage_is_noticed_as_recovery_only() -> None:
+def test_a_short_outage_is_noticed_as_suspicion_and_recovery_only() -> None:
     network = Network()
     a, _ = connected(network)
     a.events.clear()
@@ -97,7 +97,8 @@ def test_a_short_outage_is_noticed_as_recovery_only() -> None:
     network.run(seconds=3.5)
     network.blocked.clear()
     network.run(seconds=2)
-    assert a.events == [PathRecovered(a.agent.selected_path)]
+    path = a.agent.selected_path
+    assert a.events == [PathSuspected(path), PathRecovered(path)]
 
 
 def test_a_dead_pair_gives_way_to_another_within_three_seconds() -> None:

@@ -75,7 +75,7 @@ class Diagnosis:
 
 async def diagnose(
     url: str,
-    token: str,
+    token: str | None,
     *,
     second_token: str | None = None,
     timeout_s: float = 10.0,
@@ -88,7 +88,7 @@ async def diagnose(
 
     Args:
         url: the server, as for ``connect``.
-        token: an access token.
+        token: an access token; without one the way to the server is all that is tried.
         second_token: of another identity in the same room; with it frames and packets are sent from end to end.
         timeout_s: how long each step may take.
         ssl_context: for ``wss``, instead of the system's.
@@ -96,7 +96,7 @@ async def diagnose(
     """
     from ._session import probing  # noqa: F401 - which takes time that is none of the checks'
 
-    patient = _Patient(url, token, second_token, timeout_s, ssl_context, progress)
+    patient = _Patient(url, token or "", second_token, timeout_s, ssl_context, progress)
     await patient.examine()
     return Diagnosis(url, tuple(patient.checks))
 
@@ -198,6 +198,8 @@ class _Patient:
     async def _token(self) -> str:
         from ._session.probing import validate
 
+        if not self.token:
+            raise _Failed("none was given, and nothing more can be tried without one", _ADVICE["token"])
         problem = await validate(self.place, self.token, self.ssl_context)
         if problem:
             raise _Failed(problem, _ADVICE["token"])

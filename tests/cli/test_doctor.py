@@ -42,5 +42,14 @@ def test_where_nothing_works(embedded: program.Server) -> None:
     assert b"It does not work" in ran.stdout
 
 
+def test_without_a_token(embedded: program.Server) -> None:
+    ran = program.run("doctor", embedded.url)
+    said = ran.stdout.decode()
+    assert ran.returncode == 1
+    assert "ok   tcp" in said
+    assert "FAIL token         none was given" in said
+    assert "signalling" not in said
+
+
 def test_without_a_server() -> None:
     assert program.run("doctor").returncode == 2

@@ -9,7 +9,7 @@ import os
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from .arguments import add_target_arguments, duration, resolve_target
+from .arguments import Target, add_target_arguments, duration, resolve_target
 from .exits import FAILURE, OK
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import trio
 
     from ..diagnosis import Check, Diagnosis
-    from .arguments import Target
     from .interrupt import Interrupt
 
 SUMMARY = "check every step from here to a room"
@@ -29,7 +28,8 @@ what to do about it.
 """
 EPILOG = """\
 With a key and its secret (or those of the environment) the doctor has a room of its own. With --token it joins that
-token's room, which ends the session of anybody who is there under the same identity.
+token's room, which ends the session of anybody who is there under the same identity. With neither of them it examines
+the way to the server, as far as the token.
 
 exit codes: 0 a room can be joined and data flows, 1 it does not, 2 wrong usage
 
@@ -61,6 +61,9 @@ def run(args: argparse.Namespace) -> int:
 def _targets(args: argparse.Namespace) -> tuple[Target, str | None]:
     """The server, and the token of a second participant where one can be made."""
     makes_token = not (args.token or (_token_of_environment() and not (args.api_key or args.api_secret)))
+    url = args.url or os.environ.get("LIVEKIT_URL")
+    if url and makes_token and not _has_key(args):
+        return Target(url, ""), None  # the way to the server can be examined all the same
     if makes_token and not args.room:
         args.room = f"trio-livekit-doctor-{secrets.token_hex(4)}"
     target = resolve_target(args, "doctor")
@@ -68,6 +71,13 @@ def _targets(args: argparse.Namespace) -> tuple[Target, str | None]:
         return target, None
     args.identity = f"{target.identity}-second"
     return target, resolve_target(args, "doctor").token
+
+
+def _has_key(args: argparse.Namespace) -> bool:
+    return bool(
+        (args.api_key or os.environ.get("LIVEKIT_API_KEY"))
+        and (args.api_secret or os.environ.get("LIVEKIT_API_SECRET"))
+    )
 
 
 def _token_of_environment() -> str | None:

@@ -30,7 +30,7 @@ import os
 from abc import abstractmethod
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import uuid4
 
 import trio
@@ -43,7 +43,7 @@ from ._session.stream_writers import settled
 from .data_tracks import now_ms
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
     from ._session.session import Session
@@ -63,6 +63,9 @@ _FILE_PART_BYTES = 255_000
 
 TEXT_MIME_TYPE = "text/plain"
 BYTES_MIME_TYPE = "application/octet-stream"
+
+
+_OneReader = TypeVar("_OneReader", covariant=True)
 
 
 class StreamProgress:
@@ -352,54 +355,44 @@ class ByteStreamReader(trio.abc.ReceiveStream):
         await trio.lowlevel.checkpoint()
 
 
-class TextStreams(trio.abc.ReceiveChannel[TextStreamReader]):
+class _Streams(trio.abc.ReceiveChannel[_OneReader]):
+    """The streams on a topic, as their readers."""
+
+    def __init__(self, listener: Listener, open_reader: Callable[[Reader], _OneReader]) -> None:
+        self._listener = listener
+        self._open_reader = open_reader
+
+    async def receive(self) -> _OneReader:
+        """A reader for the next stream, as soon as it begins.
+
+        Raises ``trio.EndOfChannel`` when the room was left, ``RoomDisconnected`` when it was lost, and
+        ``trio.ClosedResourceError`` after ``aclose``.
+        """
+        return self._open_reader(await self._listener.accept())
+
+    @property
+    def refused_count(self) -> int:
+        """Streams that were dropped because 4096 others waited to be received."""
+        return self._listener.refused
+
+    async def aclose(self) -> None:
+        """Stop listening before the block ends; the readers that came of it are closed."""
+        self._listener.close()
+        await trio.lowlevel.checkpoint()
+
+
+class TextStreams(_Streams[TextStreamReader]):
     """The texts on a topic, in the order in which they begin. Comes from ``room.text_streams()``."""
 
     def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    async def receive(self) -> TextStreamReader:
-        """A reader for the next text, as soon as it begins.
-
-        Raises ``trio.EndOfChannel`` when the room was left, ``RoomDisconnected`` when it was lost, and
-        ``trio.ClosedResourceError`` after ``aclose``.
-        """
-        return TextStreamReader(await self._listener.accept())
-
-    @property
-    def refused_count(self) -> int:
-        """Streams that were dropped because 4096 others waited to be received."""
-        return self._listener.refused
-
-    async def aclose(self) -> None:
-        """Stop listening before the block ends; the readers that came of it are closed."""
-        self._listener.close()
-        await trio.lowlevel.checkpoint()
+        super().__init__(listener, TextStreamReader)
 
 
-class ByteStreams(trio.abc.ReceiveChannel[ByteStreamReader]):
+class ByteStreams(_Streams[ByteStreamReader]):
     """The byte streams on a topic, in the order in which they begin. Comes from ``room.byte_streams()``."""
 
     def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-
-    async def receive(self) -> ByteStreamReader:
-        """A reader for the next byte stream, as soon as it begins.
-
-        Raises ``trio.EndOfChannel`` when the room was left, ``RoomDisconnected`` when it was lost, and
-        ``trio.ClosedResourceError`` after ``aclose``.
-        """
-        return ByteStreamReader(await self._listener.accept())
-
-    @property
-    def refused_count(self) -> int:
-        """Streams that were dropped because 4096 others waited to be received."""
-        return self._listener.refused
-
-    async def aclose(self) -> None:
-        """Stop listening before the block ends; the readers that came of it are closed."""
-        self._listener.close()
-        await trio.lowlevel.checkpoint()
+        super().__init__(listener, ByteStreamReader)
 
 
 # --- what a room can do -----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import os
@@ -13,6 +14,8 @@ import trio.testing
 from trio.testing import assert_checkpoints
 
 import trio_livekit as lk
+from tests.support.servers import EmbeddedServer
+from trio_livekit.server import Limits, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -566,3 +569,23 @@ async def test_a_reader_that_waits(friends: Pair) -> None:
             async for part in reader:
                 digest.update(part)
     assert digest.digest() == sent.digest()
+
+
+async def test_a_reader_that_begins_late_gets_everything_from_the_embedded_server(room_name: str) -> None:
+    """It is 8 MB behind, of which its window takes 4 MiB and the server 256 KiB: the rest waits at the sender."""
+    content = os.urandom(8_000_000)
+    async with serve(limits=Limits(reliable_bytes=256 << 10)) as embedded:
+        server = EmbeddedServer(embedded)
+        async with (
+            lk.connect(server.url, server.token("alice", room_name)) as alice,
+            lk.connect(server.url, server.token("bob", room_name)) as bob,
+            bob.byte_streams("late") as streams,
+            trio.open_nursery() as nursery,
+        ):
+            with trio.fail_after(50):
+                nursery.start_soon(functools.partial(alice.send_bytes, content, topic="late", compress=False))
+                reader = await streams.receive()
+                await trio.sleep(1)
+                assert reader.received_bytes < 5 << 20
+                assert await reader.read_all() == content
+                assert not embedded.statistics().user_packets_dropped

@@ -9,7 +9,7 @@ from trio_livekit._sansio.signal import messages as m
 from trio_livekit._sansio.tracks.packet import FINAL, INTER, SINGLE, START, Packet, decode, encode
 from trio_livekit._wire.packets import encode_user_packet
 from trio_livekit.errors import TransportError
-from trio_livekit.server.forwarding import Downlink, Forwarder
+from trio_livekit.server.forwarding import Downlink, Forwarder, Uplink
 from trio_livekit.server.limits import Limits
 
 from .support import enter, make_rooms, publish, subscribe
@@ -33,6 +33,9 @@ class FakePeer:
     def buffered_amount(self, channel_id: int) -> int:
         return self.buffered
 
+    def set_low_water(self, channel_id: int, size: int) -> None:
+        self.low_water = (channel_id, size)
+
     def take(self, label: str) -> list[bytes]:
         taken = [data for channel_id, data in self.sent if channel_id == CHANNELS[label]]
         self.sent.clear()
@@ -42,11 +45,12 @@ class FakePeer:
 class Stage:
     """A room in which everyone has a fake peer with open channels."""
 
-    def __init__(self, *identities: str, **limits: int) -> None:
+    def __init__(self, *identities: str, **limits: float) -> None:
         self.limits = Limits(**limits)
         self.rooms = make_rooms()
         self.forwarder = Forwarder(self.limits)
         self.peers: dict[str, FakePeer] = {}
+        self.given_back: list[int] = []
         for identity in identities:
             self.enter(identity)
 
@@ -54,6 +58,7 @@ class Stage:
         self.room, participant, _ = enter(self.rooms, identity, **more)
         peer = self.peers[identity] = FakePeer()
         participant.downlink = Downlink(self.limits)
+        participant.uplink = Uplink(self.given_back.append)
         for label in channels:
             participant.downlink.channel_opened(peer, label, CHANNELS[label])
         return participant
@@ -290,15 +295,89 @@ def test_a_message_is_known_by_its_nonce_whoever_repeats_it():
     assert stage.packets("bob")[-1].user.payload == b"again"  # a hundred others have been seen since
 
 
-def test_a_client_too_far_behind_loses_packets():
+def test_a_client_too_far_behind_loses_lossy_packets():
     stage = Stage("ann", "bob", reliable_bytes=100, downlink_start_bytes=10)
     stage.peers["bob"].buffered = 50
     stage.say("ann", encode_user_packet(b"kept"))
     stage.say("ann", encode_user_packet(b"lost"), reliable=False)
-    stage.peers["bob"].buffered = 101
-    stage.say("ann", encode_user_packet(b"lost"))
     assert [packet.user.payload for packet in stage.packets("bob")] == [b"kept"]
-    assert stage.forwarder.counters.user_packets_dropped == 2
+    assert stage.forwarder.counters.user_packets_dropped == 1
+
+
+def behind(*others: str, stall_s: float = 10) -> Stage:
+    """Bob is behind; ann and dan have sent to him, the others not."""
+    stage = Stage("ann", "bob", "dan", *others, reliable_bytes=100, reliable_limit_bytes=1000, reliable_stall_s=stall_s)
+    assert stage.peers["bob"].low_water == (CHANNELS["_reliable"], 50)
+    stage.peers["bob"].buffered = 101
+    for sender in ("ann", "dan"):
+        stage.say(sender, encode_user_packet(b"kept", destination_identities=["bob"]))
+    return stage
+
+
+def test_who_sends_reliable_packets_to_a_client_too_far_behind_is_held_up_and_nobody_else():
+    stage = behind("eve")
+    for name in ("ann", "dan", "eve"):
+        stage[name].uplink.took(100_000)
+    assert stage.given_back == [100_000]
+    assert [stage[name].uplink.is_held for name in ("ann", "dan", "eve")] == [True, True, False]
+    stage["bob"].downlink.channel_drained(CHANNELS["_reliable"])
+    assert stage.given_back == [100_000] * 3
+    assert [packet.user.payload for packet in stage.packets("bob")] == [b"kept"] * 2
+    assert not stage.forwarder.counters.user_packets_dropped
+
+
+def test_the_window_is_given_back_in_portions():
+    stage = Stage("ann")
+    for _ in range(5):
+        stage["ann"].uplink.took(30_000)
+    assert stage.given_back == [90_000]
+
+
+def test_whoever_two_clients_hold_up_waits_for_both():
+    stage = behind()
+    stage.peers["dan"].buffered = 101
+    stage.say("ann", encode_user_packet(b"to all"))
+    stage["bob"].downlink.channel_drained(CHANNELS["_reliable"])
+    assert stage["ann"].uplink.is_held
+    stage["dan"].downlink.channel_drained(CHANNELS["_reliable"])
+    assert not stage["ann"].uplink.is_held
+
+
+@pytest.mark.parametrize("how", ["its channel is closed", "its connection is gone"])
+def test_a_client_that_goes_holds_up_nobody(how):
+    stage = behind()
+    downlink = stage["bob"].downlink
+    downlink.channel_closed(CHANNELS["_reliable"]) if how == "its channel is closed" else downlink.detach()
+    assert not stage["ann"].uplink.is_held
+    assert not stage["dan"].uplink.is_held
+
+
+def test_a_client_that_takes_nothing_is_given_up_until_it_does():
+    stage = behind(stall_s=10)
+    peer, downlink = stage.peers["bob"], stage["bob"].downlink
+    downlink.check_progress(0)
+    peer.buffered -= 0.5  # half a byte is progress, too
+    downlink.check_progress(9)
+    downlink.check_progress(18)
+    assert stage["ann"].uplink.is_held
+    downlink.check_progress(19)
+    assert not stage["ann"].uplink.is_held
+    peer.take("_reliable")
+    peer.buffered = 101
+    stage.say("ann", encode_user_packet(b"lost"))
+    assert not stage["ann"].uplink.is_held
+    assert stage.forwarder.counters.user_packets_dropped == 1
+    downlink.channel_drained(CHANNELS["_reliable"])
+    stage.say("ann", encode_user_packet(b"kept"))
+    assert [packet.user.payload for packet in stage.packets("bob")] == [b"kept"]
+    assert stage["ann"].uplink.is_held
+
+
+def test_what_many_senders_had_on_their_way_is_bounded():
+    stage = behind()
+    stage.peers["bob"].buffered = 1001
+    stage.say("ann", encode_user_packet(b"lost", destination_identities=["bob"]))
+    assert stage.forwarder.counters.user_packets_dropped == 1
 
 
 def test_other_channels_are_wrapped():

@@ -4,11 +4,14 @@ Track packets are the hot path: the header is checked, the handle looked up once
 with its own handle in bytes 2 and 3. Nothing is reordered, repeated or paced. A subscriber that falls behind loses
 whole frames where possible: a frame is only begun while little is waiting for it, and a frame that lost one packet is
 not continued.
+
+Reliable packets are not lost but hold up whoever sends them: while a receiver is too far behind, what its senders sent
+goes on occupying the SCTP windows they send into (``Uplink``), so that they stop when these are full.
 """
 
 from __future__ import annotations
 
-__all__ = ["ChannelSender", "Downlink", "Forwarder"]
+__all__ = ["ChannelSender", "Downlink", "Forwarder", "Uplink"]
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +21,7 @@ from .._wire.packets import stamp_packet, wrap_raw
 from ..errors import DecodeError, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from .limits import Limits
     from .participant import Participant, Track
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
 _RESERVED = 0x03
 _EXTENSIONS = 0x04
 _VERSION_SHIFT = 5
+
+_WINDOW_STEP = 64 << 10
+"""Window is given back in portions of this many bytes, not message by message."""
 
 _UNSENDABLE = (TransportError, ValueError)
 """What sending raises on a channel that is closing, and for a message that is more than the client takes."""
@@ -39,11 +45,61 @@ class ChannelSender(Protocol):
 
     def buffered_amount(self, channel_id: int) -> int: ...
 
+    def set_low_water(self, channel_id: int, size: int) -> None: ...
+
+
+class Uplink:
+    """What the reliable messages of one connection occupy of the window that its client sends into."""
+
+    __slots__ = ("_consume", "_holders", "_owed")
+
+    def __init__(self, consume: Callable[[int], None]) -> None:
+        self._consume = consume
+        self._owed = 0
+        self._holders: set[Downlink] = set()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether some receiver is too far behind for more."""
+        return bool(self._holders)
+
+    def took(self, size: int) -> None:
+        """A message of ``size`` bytes was dealt with: its room in the window is free, unless a receiver is behind."""
+        self._owed += size
+        if self._owed >= _WINDOW_STEP and not self._holders:
+            self._pay()
+
+    def hold(self, downlink: Downlink) -> None:
+        """Give nothing back until this receiver, too, releases it."""
+        self._holders.add(downlink)
+
+    def release(self, downlink: Downlink) -> None:
+        self._holders.discard(downlink)
+        if not self._holders:
+            self._pay()
+
+    def _pay(self) -> None:
+        owed, self._owed = self._owed, 0
+        self._consume(owed)
+
 
 class Downlink:
     """The open channels towards one client; an identifier is ``None`` while its channel is not open."""
 
-    __slots__ = ("_early", "_early_bytes", "_limits", "data_track", "lossy", "peer", "reliable")
+    __slots__ = (
+        "_acknowledged",
+        "_early",
+        "_early_bytes",
+        "_given_up",
+        "_held",
+        "_limits",
+        "_progress_at",
+        "_sent",
+        "data_track",
+        "lossy",
+        "peer",
+        "reliable",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.peer: ChannelSender  # set, and looked at, once a channel is open
@@ -53,6 +109,11 @@ class Downlink:
         self._limits = limits
         self._early: list[bytes] = []
         self._early_bytes = 0
+        self._held: set[Uplink] = set()
+        self._given_up = False
+        self._sent = 0
+        self._acknowledged = 0
+        self._progress_at: float | None = None  # when a sender was first seen to wait, or the client to take something
 
     def channel_opened(self, peer: ChannelSender, label: str, channel_id: int) -> None:
         """A channel can be sent on; whatever waited for it goes out."""
@@ -63,6 +124,7 @@ class Downlink:
             self.lossy = channel_id
         elif label == "_reliable":
             self.reliable = channel_id
+            peer.set_low_water(channel_id, self._limits.reliable_bytes // 2)
             early, self._early = self._early, []
             self._early_bytes = 0
             for packet in early:
@@ -71,6 +133,7 @@ class Downlink:
     def detach(self) -> None:
         """The connection is gone, and all its channels with it."""
         self.data_track = self.lossy = self.reliable = None
+        self._release()
 
     def channel_closed(self, channel_id: int) -> None:
         """A channel is gone."""
@@ -80,23 +143,60 @@ class Downlink:
             self.lossy = None
         elif channel_id == self.reliable:
             self.reliable = None
+            self._release()
 
-    def send_packet(self, packet: bytes, *, reliable: bool, numbered: bool = False) -> bool:
+    def channel_drained(self, channel_id: int) -> None:
+        """A channel's buffer fell to its low water mark: those who were held up may go on."""
+        if channel_id == self.reliable:
+            self._release()
+
+    def check_progress(self, now: float) -> None:
+        """To be called now and then: give the client up if it holds others up, and takes nothing for too long."""
+        if not self._held or self.reliable is None:
+            self._progress_at = None
+            return
+        acknowledged = self._sent - self.peer.buffered_amount(self.reliable)
+        if self._progress_at is None or acknowledged > self._acknowledged:
+            self._progress_at, self._acknowledged = now, acknowledged
+        elif now - self._progress_at >= self._limits.reliable_stall_s:
+            self._release()
+            self._given_up = True
+
+    def send_packet(
+        self, packet: bytes, *, reliable: bool, numbered: bool = False, uplink: Uplink | None = None
+    ) -> bool:
         """Send a user packet; False if it was dropped, because the client is too far behind or not there yet.
 
         A reliable packet that has a number is kept for a client that is not there yet, as LiveKit servers do.
+        ``uplink`` is what a reliable packet came on: it is held if the client is behind.
         """
         channel_id = self.reliable if reliable else self.lossy
         if channel_id is None:
             return reliable and numbered and self._keep(packet)
-        bound = self._limits.reliable_bytes if reliable else self._limits.downlink_start_bytes
-        if self.peer.buffered_amount(channel_id) > bound:
-            return False
+        buffered = self.peer.buffered_amount(channel_id)
+        if not reliable:
+            if buffered > self._limits.downlink_start_bytes:
+                return False
+        elif buffered > self._limits.reliable_bytes:
+            if self._given_up or buffered > self._limits.reliable_limit_bytes:
+                return False
+            if uplink is not None:
+                self._held.add(uplink)
+                uplink.hold(self)
         try:
             self.peer.send(channel_id, packet)
         except _UNSENDABLE:
             return False
+        if reliable:
+            self._sent += len(packet)
         return True
+
+    def _release(self) -> None:
+        self._given_up = False
+        self._progress_at = None
+        held, self._held = self._held, set()
+        for uplink in held:
+            uplink.release(self)
 
     def _keep(self, packet: bytes) -> bool:
         if self._early_bytes + len(packet) > self._limits.early_bytes:
@@ -118,6 +218,8 @@ class ForwardingCounters:
     user_packets_received: int = 0
     user_packets_forwarded: int = 0
     user_packets_dropped: int = 0
+    """Copies that a client did not get: lossy ones, and reliable ones to who is not there or took nothing for long."""
+
     bad_packets: int = 0
     """Messages that are malformed, too large, on behalf of no track, repeated, or not permitted."""
 
@@ -229,11 +331,12 @@ class Forwarder:
         reliable: bool,
         numbered: bool = False,
     ) -> None:
+        uplink = sender.uplink if sender is not None else None
         for receiver in receivers:
             if receiver is sender:
                 continue
             downlink = receiver.downlink
-            if downlink is not None and downlink.send_packet(data, reliable=reliable, numbered=numbered):
+            if downlink is not None and downlink.send_packet(data, reliable=reliable, numbered=numbered, uplink=uplink):
                 self.counters.user_packets_forwarded += 1
             else:
                 self.counters.user_packets_dropped += 1

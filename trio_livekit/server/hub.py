@@ -63,10 +63,14 @@ class Hub:
                 member.end()
 
     async def tick(self) -> None:
-        """Do what is to be done every few seconds, for ever."""
+        """Do what is to be done every few seconds, for ever: tell counters, and give up clients that take nothing."""
         while True:
             await trio.sleep(_TICK_S)
             self.deliver(self.rooms.tick())
+            now = trio.current_time()
+            for participant in self._members:
+                if participant.downlink is not None:
+                    participant.downlink.check_progress(now)
 
     async def shut_down(self, timeout_s: float) -> None:
         """Send everyone away, and give them ``timeout_s`` to be gone."""

@@ -48,7 +48,14 @@ class Limits:
     """A frame that has begun is continued while less than this is waiting: more than the largest frame (2 MB)."""
 
     reliable_bytes: int = 8 << 20
-    """Reliable packets waiting for one client; a client further behind loses packets, as on LiveKit servers."""
+    """Reliable packets waiting for one client; who sends more to it is held up until half of that has gone out."""
+
+    reliable_limit_bytes: int = 64 << 20
+    """The same where many senders are held up, for what each had on its way; beyond this, packets are dropped."""
+
+    reliable_stall_s: float = 75.0
+    """A client that takes nothing for this long holds up nobody any more: it loses packets, which are counted. It is
+    more than the minute after which our clients give up a stream that nobody reads."""
 
     early_bytes: int = 100_000
     """Reliable packets kept for a client that has joined and whose channels are not open yet."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .._sansio.peer import PATIENT_SCTP
 from .._sansio.sdp import SessionDescription, Setup
 from .._sansio.signal import messages as m
 from .._transport.peer import PeerConfig
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from .signal import SignalConnection
 
 logger = logging.getLogger(__name__)
+
+_SCTP = replace(PATIENT_SCTP, manual_window=True)
+"""A client whose reliable packets somebody is too slow for is held up, as long as these occupy its window."""
 
 _TOKEN_INTERVAL_S = 300.0
 """How often a client is given a fresh token, as on LiveKit servers."""
@@ -264,6 +268,7 @@ class Member:
             if not self._server_offers:
                 self._downlink.detach()
         self._publisher = publisher
+        self.participant.uplink = publisher.uplink
         early, self._early = self._early, []
         for line in early:
             publisher.add_candidate(line)
@@ -276,6 +281,7 @@ class Member:
             answer_setup=Setup.ACTIVE,  # a LiveKit server is DTLS client unless the offer says otherwise
             include_loopback=True,
             hosts=self._settings.hosts,
+            sctp=_SCTP,
             certificate=self._settings.certificate,
             name=f"server: {role} connection of {self.participant.identity}",
         )
@@ -332,6 +338,10 @@ class Member:
     def on_channel_closed(self, link: PeerLink, channel_id: int) -> None:
         if self._is_primary(link):
             self._downlink.channel_closed(channel_id)
+
+    def on_channel_drained(self, link: PeerLink, channel_id: int) -> None:
+        if self._is_primary(link):
+            self._downlink.channel_drained(channel_id)
 
     def on_connected(self, link: PeerLink) -> None:
         if self._is_primary(link):

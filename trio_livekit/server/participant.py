@@ -18,7 +18,7 @@ from .._sansio.signal.messages import (
 )
 
 if TYPE_CHECKING:
-    from .forwarding import Downlink
+    from .forwarding import Downlink, Uplink
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,9 @@ class Participant:
 
     downlink: Downlink | None = None
     """Where packets for it go; set by whoever drives its peer connection."""
+
+    uplink: Uplink | None = None
+    """What its reliable packets come on; set likewise."""
 
     def info(self) -> ParticipantInfo:
         """The participant as others are told of it."""

@@ -6,11 +6,12 @@ __all__ = ["CHANNELS", "PeerLink", "PeerOwner"]
 
 from typing import TYPE_CHECKING, Protocol
 
-from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
+from .._sansio.channels import BufferedAmountLow, ChannelClosed, ChannelOpened, MessageReceived
 from .._sansio.peer import Connected, Failed
 from .._sansio.sdp import SessionDescription
 from .._transport.peer import PeerConnection
 from ..errors import DecodeError
+from .forwarding import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +40,8 @@ class PeerOwner(Protocol):
 
     def on_channel_closed(self, link: PeerLink, channel_id: int) -> None: ...
 
+    def on_channel_drained(self, link: PeerLink, channel_id: int) -> None: ...
+
     def on_connected(self, link: PeerLink) -> None: ...
 
     def on_failed(self, link: PeerLink) -> None: ...
@@ -52,6 +55,7 @@ class PeerLink:
         self.fingerprints: list[str] = []
         """Of the client's certificate: they tell whether an offer is for this connection or for a new one."""
 
+        self.uplink = Uplink(self.peer.consume)
         self.closed = False
         self._ufrag = ""
         self._answer = ""
@@ -91,7 +95,8 @@ class PeerLink:
         self._described()
         for label, ordered, max_retransmits in CHANNELS:
             channel_id = self.peer.open_channel(label, ordered=ordered, max_retransmits=max_retransmits)
-            self._receivers[channel_id] = _ignore  # clients send on the channels that they opened themselves
+            # Clients send on the channels that they opened themselves.
+            self._receivers[channel_id] = self._counted(_ignore) if max_retransmits is None else _ignore
 
     def add_candidate(self, line: str) -> None:
         """A candidate of the client's, which may come before its description."""
@@ -110,6 +115,16 @@ class PeerLink:
         for line in early:
             self.peer.add_remote_candidate(line)
 
+    def _counted(self, receiver: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        """The receiver of a reliable channel: its messages occupy the window until they are dealt with."""
+        took = self.uplink.took
+
+        def receive(data: bytes) -> None:
+            receiver(data)
+            took(len(data))
+
+        return receive
+
     def _on_event(self, event: PeerEvent) -> None:
         if self.closed:
             return
@@ -118,11 +133,16 @@ class PeerLink:
             if receiver is not None:
                 receiver(event.data)
         elif type(event) is ChannelOpened:
-            self._receivers.setdefault(event.channel_id, self._owner.receiver(event.label))
+            receiver = self._owner.receiver(event.label)
+            if event.max_retransmits is None and event.lifetime_ms is None:
+                receiver = self._counted(receiver)
+            self._receivers.setdefault(event.channel_id, receiver)
             self._owner.on_channel_opened(self, event.label, event.channel_id)
         elif type(event) is ChannelClosed:
             self._receivers.pop(event.channel_id, None)
             self._owner.on_channel_closed(self, event.channel_id)
+        elif type(event) is BufferedAmountLow:
+            self._owner.on_channel_drained(self, event.channel_id)
         elif type(event) is Connected:
             self._owner.on_connected(self)
         elif type(event) is Failed:

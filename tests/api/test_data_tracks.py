@@ -65,6 +65,24 @@ async def test_user_timestamps_arrive_as_they_are(pair: Pair, timestamp: int | N
             assert await frames.receive() == lk.DataTrackFrame(payload, timestamp)
 
 
+@pytest.mark.parametrize("size", [8192, 196_608])
+async def test_a_frame_without_a_timestamp_and_what_is_known_of_its_track(pair: Pair, size: int) -> None:
+    async with pair[1].events() as happened, published(pair, "known") as (track, remote), remote.subscribe() as frames:
+        assert (remote.name, remote.publisher_identity, remote.uses_e2ee) == ("known", "alice", False)
+        async for event in happened:
+            if isinstance(event, ev.DataTrackPublished):
+                break
+        assert event.track is remote
+        assert event.track.sid == track.sid
+        payload = bytes(range(256)) * (size // 256)
+        for _ in range(5):
+            track.try_push(payload)
+            with trio.move_on_after(1):
+                assert await frames.receive() == lk.DataTrackFrame(payload, None)
+                return
+        pytest.fail("none of 5 frames arrived")
+
+
 async def test_a_stamped_frame_tells_its_age(pair: Pair) -> None:
     async with published(pair) as (track, remote), remote.subscribe() as frames:
         track.try_push(lk.DataTrackFrame(b"now").with_user_timestamp_now())
@@ -257,6 +275,24 @@ async def test_unpublishing_ends_the_reader_normally(pair: Pair) -> None:
         assert push_error.value.reason is lk.PushErrorReason.UNPUBLISHED
 
 
+async def test_whoever_waits_for_the_end_of_a_track_hears_of_it(pair: Pair) -> None:
+    heard: list[bool] = []
+
+    async def wait(remote: lk.RemoteDataTrack) -> None:
+        await remote.wait_unpublished()
+        heard.append(remote.is_published)
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            async with published(pair) as (track, remote), remote.subscribe() as frames:
+                for _ in range(2):
+                    nursery.start_soon(wait, remote)
+                track.try_push(b"still there")
+                await frames.receive()
+                assert heard == []
+    assert heard == [False, False]
+
+
 async def test_unpublishing_before_the_block_ends_is_quiet_also_twice(pair: Pair) -> None:
     async with published(pair) as (track, remote):
         await track.aclose()
@@ -292,6 +328,24 @@ async def test_a_publisher_that_leaves_ends_its_readers_normally(server: ServerU
             await participant.data_tracks.wait_for("another")
         assert error.value.reason is lk.SubscribeErrorReason.UNPUBLISHED
         assert participant.data_tracks.get("track") is None
+
+
+async def test_a_publisher_that_leaves_and_joins_again_brings_its_track_again(
+    server: ServerUnderTest, room_name: str
+) -> None:
+    sids = []
+    async with lk.connect(server.url, server.token("bob", room_name)) as bob:
+        for _ in range(2):
+            async with (
+                lk.connect(server.url, server.token("alice", room_name)) as alice,
+                published((alice, bob)) as (track, remote),
+                remote.subscribe() as frames,
+            ):
+                sids.append(remote.sid)
+                track.try_push(b"here")
+                assert (await frames.receive()).payload == b"here"
+            await remote.wait_unpublished()
+    assert len(set(sids)) == 2
 
 
 async def test_a_publisher_that_is_cancelled_unpublishes(pair: Pair) -> None:
@@ -475,3 +529,32 @@ async def test_64_tracks_at_once(pair: Pair) -> None:
                 nursery.start_soon(publish, name)
                 nursery.start_soon(subscribe, name)
     assert received == {name: name.encode() for name in names}
+
+
+async def test_192_tracks(pair: Pair) -> None:
+    """All of them stay, and a large frame on any of them arrives. Every change of one makes a list of them all."""
+    alice, bob = pair
+    tracks: list[lk.LocalDataTrack] = []
+    names = {f"track {number}" for number in range(192)}
+
+    async def publish(name: str) -> None:
+        async with alice.publish_data_track(name) as track:
+            tracks.append(track)
+            await trio.sleep_forever()
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(publish, name)
+            participant = await bob.wait_for_participant("alice")
+            for name in names:
+                await participant.data_tracks.wait_for(name)
+            assert {track.name for track in participant.data_tracks} == names
+            while len(tracks) < 192:  # noqa: ASYNC110 - the others may hear of a track before its publisher
+                await trio.sleep(0.01)
+            assert len({track.sid for track in tracks}) == 192
+            for track in (tracks[0], tracks[100], tracks[191]):
+                async with participant.data_tracks[track.name].subscribe() as frames:
+                    payload = track.name.encode().ljust(196_608, b".")
+                    assert await push_until_received(track, frames, payload) == payload
+            nursery.cancel_scope.cancel()

@@ -225,6 +225,26 @@ async def test_who_may_subscribe(server: ServerUnderTest, room_name: str) -> Non
                 await _flows_again(track, frames)
 
 
+async def test_who_may_not_have_a_track_any_more_loses_it_and_the_others_read_on(
+    server: ServerUnderTest, room_name: str
+) -> None:
+    async with (
+        lk.connect(server.url, server.token("alice", room_name)) as alice,
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(server.url, server.token("carol", room_name)) as carol,
+        bob.events() as events,
+        alice.publish_data_track("track") as track,
+        (await (await bob.wait_for_participant("alice")).data_tracks.wait_for("track")).subscribe() as lost,
+        (await (await carol.wait_for_participant("alice")).data_tracks.wait_for("track")).subscribe() as kept,
+    ):
+        alice.local_participant.set_track_subscription_permissions([lk.TrackSubscriptionPermission("carol")])
+        assert not (await until(events, ev.SubscriptionPermissionChanged)).is_allowed
+        with trio.fail_after(10):
+            await _flows_again(track, kept)
+        with pytest.raises(trio.WouldBlock):
+            lost.receive_nowait()
+
+
 async def test_a_track_that_is_published_after_it_was_permitted(server: ServerUnderTest, room_name: str) -> None:
     async with (
         lk.connect(server.url, server.token("alice", room_name)) as alice,

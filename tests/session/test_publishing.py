@@ -293,3 +293,12 @@ async def test_flush_waits_for_what_was_accepted_before_it(bench: Bench, nursery
     assert not bench.links.watching
     bench.publishing.close()
     scope.cancel()
+
+
+async def test_a_publish_that_is_cancelled_already_asks_for_nothing(bench: Bench) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        async with bench.publishing.publish("track"):
+            pytest.fail("entered")
+    assert scope.cancelled_caught
+    assert bench.requests == []

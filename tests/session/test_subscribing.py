@@ -291,3 +291,138 @@ async def test_packets_of_nobody_are_ignored(bench: Bench) -> None:
     for junk in (b"", b"\x00" * 11, b"\xff" * 40):
         bench.subscribing.on_packet(junk)
     assert bench.requests == []
+
+
+# --- readers that give up, in every order -----------------------------------------------------------------------------
+
+
+async def test_a_subscribe_that_is_cancelled_already_asks_for_nothing(bench: Bench) -> None:
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await bench.published().open_reader(1, 1)
+    assert scope.cancelled_caught
+    await wait_all_tasks_blocked()
+    assert bench.requests == []
+
+
+async def test_one_of_two_who_wait_gives_up_and_then_the_other(bench: Bench, nursery: trio.Nursery) -> None:
+    scopes = trio.CancelScope(), trio.CancelScope()
+
+    async def read(scope: trio.CancelScope) -> None:
+        with scope:
+            await bench.published().open_reader(1, 1)
+
+    for scope in scopes:
+        nursery.start_soon(read, scope)
+    for scope in scopes:
+        await wait_all_tasks_blocked()
+        scope.cancel()
+    await wait_all_tasks_blocked()
+    assert all(scope.cancelled_caught for scope in scopes)
+    assert bench.requests == [asked(True, "DTR_a")]  # a wish is taken back only when it has been granted
+    bench.subscribing.on_handles({7: "DTR_a"})
+    await wait_all_tasks_blocked()
+    assert bench.requests[1:] == [asked(False, "DTR_a")]
+
+
+async def test_one_of_two_who_wait_gives_up_and_the_other_reads(bench: Bench, nursery: trio.Nursery) -> None:
+    readers: list[Reader] = []
+
+    async def read() -> None:
+        readers.append(await bench.published().open_reader(1, 1))
+
+    nursery.start_soon(read)
+    with trio.move_on_after(0.01):
+        await bench.published().open_reader(1, 1)
+    bench.subscribing.on_handles({7: "DTR_a"})
+    await wait_all_tasks_blocked()
+    bench.frame(7, b"x")
+    (reader,) = readers
+    assert (await reader.get()).payload == b"x"
+    assert bench.requests == [asked(True, "DTR_a")]
+
+
+async def test_a_track_that_ends_before_the_reader_learns_that_it_has_it(
+    bench: Bench, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The answer and the end come in one step of the network, before the task that waits runs again."""
+    track = bench.published()
+    outcome: list[str] = []
+
+    async def read() -> None:
+        try:
+            reader = await track.open_reader(1, 1)
+            await reader.get()
+        except (SubscribeError, trio.EndOfChannel) as error:
+            outcome.append(type(error).__name__)
+
+    nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    bench.subscribing.on_handles({7: "DTR_a"})
+    bench.lists()
+    await trio.sleep(5)
+    assert outcome == ["EndOfChannel"]
+    assert bench.requests == [asked(True, "DTR_a")]
+
+
+async def test_a_reader_that_is_closed_after_its_track_has_a_new_sid(bench: Bench) -> None:
+    bench.subscribing.on_handles({7: "DTR_a"})
+    reader = await bench.published().open_reader(1, 1)
+    bench.lists("DTR_new", sid="PA_2")
+    await wait_all_tasks_blocked()
+    bench.subscribing.on_handles({9: "DTR_new"})
+    reader.close()
+    await wait_all_tasks_blocked()
+    assert bench.requests == [asked(True, "DTR_new"), asked(False, "DTR_new")]
+
+
+async def test_a_subscribe_that_is_cancelled_after_its_track_has_a_new_sid(bench: Bench, nursery: trio.Nursery) -> None:
+    scope = trio.CancelScope()
+
+    async def read() -> None:
+        with scope:
+            await bench.published().open_reader(1, 1)
+
+    nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    bench.lists("DTR_new", sid="PA_2")
+    await wait_all_tasks_blocked()
+    scope.cancel()
+    await wait_all_tasks_blocked()
+    bench.subscribing.on_handles({9: "DTR_new"})
+    await wait_all_tasks_blocked()
+    assert bench.requests[-1] == asked(False, "DTR_new")
+    assert asked(False, "DTR_a") not in bench.requests
+
+
+async def test_a_publisher_that_leaves_after_its_last_reader(bench: Bench) -> None:
+    bench.subscribing.on_handles({7: "DTR_a"})
+    track = bench.published()
+    reader = await track.open_reader(1, 1)
+    reader.close()
+    await wait_all_tasks_blocked()
+    bench.lists()
+    reader.close()
+    bench.subscribing.close(None)
+    await wait_all_tasks_blocked()
+    assert bench.requests == [asked(False, "DTR_a")]  # once, whatever comes after it
+    assert bench.told == [TrackPublished(track), TrackUnpublished(track)]
+
+
+@pytest.mark.parametrize(("first", "then", "delivered"), [(1, None, [1]), (3, None, [0, 1]), (1, 3, [0, 1])])
+async def test_so_many_frames_are_put_together_at_once(
+    bench: Bench, first: int, then: int | None, delivered: list[int]
+) -> None:
+    """Two frames of two packets each, interleaved; the latest reader says how many frames are kept."""
+    bench.subscribing.on_handles({7: "DTR_a"})
+    reader = await bench.published().open_reader(4, first)
+    if then is not None:
+        await bench.published().open_reader(4, then)
+    packetizer = Packetizer(7, MediaClock(0, 0.0))
+    frames = [packetizer.packetize(bytes([number]) * 20_000, 0.0, None) for number in range(2)]
+    for packets in zip(*frames, strict=True):
+        for packet in packets:
+            bench.subscribing.on_packet(packet)
+    assert [reader.get_nowait().payload[0] for _ in delivered] == delivered
+    with pytest.raises(trio.WouldBlock):
+        reader.get_nowait()

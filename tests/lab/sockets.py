@@ -56,6 +56,11 @@ class BadSockets:
         for endpoint in self._endpoints:
             endpoint.follow()
 
+    def rebind(self) -> None:
+        """Have the network see other ports, as behind a router that restarts; what comes to the old ones is lost."""
+        for endpoint in self._endpoints:
+            endpoint.rebind()
+
     def link(self, *, is_up: bool) -> Link:
         """A new link; each has dice of its own."""
         self._seed += 1
@@ -67,7 +72,6 @@ class BadEndpoint:
 
     def __init__(self, sockets: BadSockets, endpoint: UdpEndpoint) -> None:
         self.local_address = endpoint.local_address
-        self.wait_writable = endpoint.wait_writable
         self._sockets = sockets
         self._endpoint = endpoint
         self._up: dict[Address, Link] = {}
@@ -83,6 +87,11 @@ class BadEndpoint:
             for link in links.values():
                 link.model = model
 
+    def rebind(self) -> None:
+        """Use another port from now on, of which the client knows nothing."""
+        before, self._endpoint = self._endpoint, UdpEndpoint.bind(self.local_address[0])
+        before.close()
+
     def send(self, data: bytes, remote: Address) -> bool:
         self._check_open()
         self._sockets.sizes.add(len(data))
@@ -91,6 +100,9 @@ class BadEndpoint:
 
     def send_many(self, datagrams: list[bytes], remote: Address) -> int:
         return sum(self.send(data, remote) for data in datagrams)
+
+    async def wait_writable(self) -> None:
+        await self._endpoint.wait_writable()
 
     async def wait_readable(self) -> None:
         self._check_open()
@@ -114,8 +126,8 @@ class BadEndpoint:
         """Hear the real socket, and carry what is due, until closed."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._carry)
-            with contextlib.suppress(trio.ClosedResourceError):
-                while True:
+            while not self._closed:
+                with contextlib.suppress(trio.ClosedResourceError):  # or rebound
                     await self._endpoint.wait_readable()
                     for data, remote in self._endpoint.receive_all(_BATCH):
                         self._offer(self._down, data, remote, is_up=False)

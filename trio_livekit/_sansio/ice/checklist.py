@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..types import Address
     from .candidate import Candidate
     from .events import Path
 
@@ -37,9 +38,11 @@ class Pair:
         "is_nominated",
         "local",
         "local_priority",
+        "mapped",
         "path",
         "priority",
         "remote",
+        "renominations",
         "rto_s",
         "rtt_s",
         "state",
@@ -57,6 +60,8 @@ class Pair:
         self.due_at = 0.0  # when to check again, IN_PROGRESS; not to connect before, DORMANT
         self.rtt_s: float | None = None
         self.triggered_at = float("-inf")
+        self.mapped: Address | None = None  # where the peer sees us on it
+        self.renominations = 0  # checks still to be sent after that changed
         self.is_nominated = False  # by the peer, when we are controlled
         self.claimed_ufrag: str | None = None  # what an early check called itself, until the real one is known
         self.local_priority = local.priority

@@ -65,10 +65,30 @@ class Chooser:
         session.authenticated.add(pair.path)
         if is_selected:
             session.selection.on_answer(now, pair.rtt_s)
+            self._follow_mapping(pair, mapped, now)
             self._checker.settle()
             return
+        pair.mapped = mapped
         self._rank_as_seen(pair, mapped)
         self.consider(pair, now)
+
+    def _follow_mapping(self, pair: Pair, mapped: Address, now: float) -> None:
+        """A NAT gave us another address: nominate the pair again, numbered, as to the peer it is a new one.
+
+        A full pion keeps sending to the old address otherwise, for priority alone is no reason to go over. It takes the
+        nomination only once its own check of the new address was answered, hence two: the second comes after that.
+        """
+        session = self._session
+        before, pair.mapped = pair.mapped, mapped
+        if not session.role.controlling or session.selection.generation is not session.current:
+            return
+        if before not in (None, mapped) and now - pair.triggered_at >= session.config.triggered_spacing_s:
+            pair.triggered_at = now
+            pair.renominations = 2
+            self._checker.transactions.renominates = True
+        if pair.renominations:
+            pair.renominations -= 1
+            session.current.checklist.trigger(pair)
 
     def _rank_as_seen(self, pair: Pair, mapped: Address) -> None:
         """The peer ranks the pair by the address it sees us at; do the same (RFC 8445 section 7.2.5.3.2)."""

@@ -43,6 +43,8 @@ CLOSE_TIMEOUT_S = 0.5
 
 _QUEUE_MESSAGES = 256
 _MAX_REFUSAL_BYTES = 4096
+_MAX_ANSWER_BYTES = 256 << 10
+"""How much a server may say before the upgrade is done: a refusal is collected whole by the library."""
 
 
 class WebsocketClosed(LiveKitError):
@@ -195,11 +197,12 @@ async def upgrade(
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     reader = _Reader(nursery, f"websocket to {parts.netloc.rpartition('@')[2]}")
     connection: WebSocketConnection | None = None
+    answer = _Answer(stream)
     try:
         with reader.while_running(trio.CancelScope()):
             connection = await wrap_client_stream(
                 cast("trio.Nursery", reader),
-                stream,
+                cast("ClientStream", answer),
                 parts.netloc.rpartition("@")[2],
                 resource,
                 extra_headers=[(name.encode(), value.encode()) for name, value in headers],
@@ -211,24 +214,17 @@ async def upgrade(
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise _refusal(reader.failure)
+    answer.is_over = True
     return Websocket(connection, stream, reader)
 
 
-_SERVER_QUEUE_MESSAGES = 8
+class _Through(trio.abc.Stream):
+    """A stream that does what another does."""
 
-
-class _Replay(trio.abc.Stream):
-    """A stream of which some bytes have been received already: they are received again first."""
-
-    def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._received = received
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if self._received:
-            await trio.lowlevel.checkpoint()
-            received, self._received = self._received, b""
-            return received
         return await self._stream.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -239,6 +235,38 @@ class _Replay(trio.abc.Stream):
 
     async def aclose(self) -> None:
         await self._stream.aclose()
+
+
+class _Answer(_Through):
+    """A stream that breaks if the answer to an upgrade does not come to an end."""
+
+    is_over = False
+    _taken = 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await super().receive_some(max_bytes)
+        self._taken += len(data)
+        if not self.is_over and self._taken > _MAX_ANSWER_BYTES:
+            raise trio.BrokenResourceError("the answer to the upgrade is too long")
+        return data
+
+
+_SERVER_QUEUE_MESSAGES = 8
+
+
+class _Replay(_Through):
+    """A stream of which some bytes have been received already: they are received again first."""
+
+    def __init__(self, stream: trio.abc.Stream, received: bytes) -> None:
+        super().__init__(stream)
+        self._received = received
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._received:
+            await trio.lowlevel.checkpoint()
+            received, self._received = self._received, b""
+            return received
+        return await super().receive_some(max_bytes)
 
 
 async def accept_websocket(

@@ -1,0 +1,196 @@
+"""A server that answers the upgrade with lies, or breaks the rules of websockets afterwards (S33)."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import ssl
+import struct
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+
+from trio_livekit._transport.websocket import (
+    MAX_MESSAGE_BYTES,
+    UpgradeRefused,
+    WebsocketClosed,
+    connect_stream,
+    upgrade,
+)
+
+URL = "ws://server/rtc"
+BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
+
+
+def frame(opcode: int, payload: bytes = b"", *, final: bool = True, rsv1: bool = False, length: int | None = None):
+    """A server's frame, whose head may announce another ``length`` than it has."""
+    return bytes([final << 7 | rsv1 << 6 | opcode, 127]) + struct.pack("!Q", length or len(payload)) + payload \
+        if (length or len(payload)) > 65_535 \
+        else bytes([final << 7 | rsv1 << 6 | opcode]) + _short(len(payload)) + payload  # fmt: skip
+
+
+def _short(length: int) -> bytes:
+    return bytes([length]) if length < 126 else bytes([126]) + struct.pack("!H", length)
+
+
+async def request_key(stream: trio.abc.Stream) -> bytes:
+    """The key of the upgrade that the client asks for."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        head += await stream.receive_some()
+    match = re.search(rb"(?i)sec-websocket-key: *(\S+)", head)
+    assert match
+    return match[1]
+
+
+def accepting(key: bytes) -> bytes:
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+        + accept
+        + b"\r\n\r\n"
+    )
+
+
+async def upgraded_by(answer: bytes) -> BaseException:
+    """What becomes of an upgrade that is answered so."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def server() -> None:
+        await request_key(theirs)
+        await theirs.send_all(answer)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server)
+            with pytest.raises((UpgradeRefused, WebsocketClosed)) as caught:
+                await upgrade(nursery, ours, URL, headers=[("Authorization", "Bearer secret")])
+        with pytest.raises(trio.ClosedResourceError):
+            await ours.receive_some()
+    return caught.value
+
+
+@asynccontextmanager
+async def upgraded():
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    async def server() -> None:
+        await theirs.send_all(accepting(await request_key(theirs)))
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server)
+            websocket = await upgrade(nursery, ours, URL)
+            yield websocket, theirs
+            await theirs.aclose()
+            await websocket.aclose()
+
+
+async def test_s33_a_101_with_the_wrong_accept_is_no_websocket() -> None:
+    assert isinstance(await upgraded_by(accepting(b"another key")), WebsocketClosed)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+async def test_s33_a_redirect_is_a_refusal_and_not_followed(status: int) -> None:
+    """Neither with credentials nor without: nothing but the one stream there is is ever written to."""
+    answer = f"HTTP/1.1 {status} Elsewhere\r\nLocation: ws://evil/rtc\r\nContent-Length: 0\r\n\r\n".encode()
+    error = await upgraded_by(answer)
+    assert isinstance(error, UpgradeRefused)
+    assert error.status == status
+    assert "secret" not in repr(error)
+
+
+@pytest.mark.parametrize("answer", [
+    b"HTTP/1.1 101 Switching Protocols\r\n", b"HTTP/1.1 500 Oops\r\nContent-Length: 999999999999\r\n\r\n",
+], ids=["heads", "a refusal"])  # fmt: skip
+async def test_s33_answers_without_end_are_hung_up_on(answer: bytes) -> None:
+    """Ten megabytes are offered: at most one is taken before the stream is closed."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    taken = 0
+
+    async def server() -> None:
+        nonlocal taken
+        await request_key(theirs)
+        await theirs.send_all(answer)
+        try:
+            for _ in range(10 << 10):
+                await theirs.send_all(b"X-Filling: " + b"a" * 1011 + b"\r\n")
+                await trio.testing.wait_all_tasks_blocked()
+                taken += 1024
+        except trio.BrokenResourceError:
+            pass
+
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server)
+            with pytest.raises((UpgradeRefused, WebsocketClosed)):
+                await upgrade(nursery, ours, URL)
+    assert taken <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        (frame(BINARY, b"x", rsv1=True), 1002),
+        (frame(CONTINUATION, b"x"), 1002),
+        (frame(3), 1002),
+        (frame(TEXT, b"\xff\xff"), 1007),
+        (frame(PING, bytes(126)), 1002),
+        (frame(PING, b"", final=False), 1002),
+        (bytes([0x82, 0x81]) + bytes(5), 1002),
+    ],
+    ids=["compressed", "continues nothing", "opcode", "bad text", "long ping", "ping in parts", "masked"],
+)
+async def test_s33_a_server_that_breaks_the_rules_is_left(frames: bytes, code: int) -> None:
+    async with upgraded() as (websocket, server):
+        await server.send_all(frames)
+        with pytest.raises(WebsocketClosed) as caught:
+            await websocket.receive()
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("in_parts", [False, True], ids=["one frame", "fragments"])
+async def test_s33_more_than_a_message_may_be_is_not_collected(in_parts: bool) -> None:
+    part = bytes(256 << 10)
+    async with upgraded() as (websocket, server):
+        await server.send_all(frame(BINARY, part, final=False, length=None if in_parts else 1 << 40))
+        sent = len(part)
+        with trio.move_on_after(5):
+            while sent < 4 * MAX_MESSAGE_BYTES:
+                await server.send_all(frame(CONTINUATION, part, final=False) if in_parts else part)
+                await trio.testing.wait_all_tasks_blocked()
+                sent += len(part)
+        with pytest.raises(WebsocketClosed) as caught:
+            await websocket.receive()
+        assert caught.value.code == 1009
+
+
+async def test_s33_a_flood_of_pings_is_answered_and_not_collected() -> None:
+    async with upgraded() as (websocket, server):
+        for number in range(1000):
+            await server.send_all(frame(PING, b"%4d" % number))
+        await server.send_all(frame(BINARY, b"still here"))
+        assert await websocket.receive() == b"still here"
+
+
+def test_s33_certificates_are_verified_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default of ``connect_stream`` is Python's, which verifies both the chain and the name."""
+    made: list[ssl.SSLContext] = []
+    genuine = ssl.create_default_context
+
+    def remember() -> ssl.SSLContext:
+        made.append(genuine())
+        raise OSError("as far as this test goes")
+
+    monkeypatch.setattr(ssl, "create_default_context", remember)
+
+    async def connect() -> None:
+        with pytest.raises(OSError, match="as far"):
+            await connect_stream("wss://server/rtc")
+
+    trio.run(connect)
+    assert made[0].verify_mode is ssl.CERT_REQUIRED
+    assert made[0].check_hostname

@@ -11,7 +11,9 @@ import math
 import os
 import random
 import signal
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -149,9 +151,15 @@ def frozen(server: LiveKitServer) -> Iterator[None]:
     """A server that does nothing at all."""
     os.kill(server.pid, signal.SIGSTOP)
     try:
+        while not all(_is_stopped(path) for path in Path(f"/proc/{server.pid}/task").glob("*/stat")):
+            time.sleep(0.001)
         yield
     finally:
         os.kill(server.pid, signal.SIGCONT)
+
+
+def _is_stopped(stat: Path) -> bool:
+    return stat.read_text().rpartition(")")[2].split()[0] in "Tt"
 
 
 def lose_bytes(room: lk.Room) -> None:

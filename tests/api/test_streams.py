@@ -323,7 +323,11 @@ async def test_a_sender_that_leaves(server: ServerUnderTest, room_name: str) -> 
     with trio.fail_after(30):
         async with lk.connect(server.url, server.token("bob", room_name)) as bob, bob.text_streams("chat") as streams:
             with trio.CancelScope() as scope:
-                async with lk.connect(server.url, server.token("alice", room_name)) as alice:
+                async with (
+                    lk.connect(server.url, server.token("alice", room_name)) as alice,
+                    alice.publish_data_track("here"),  # of who publishes the others are told at once
+                ):
+                    await bob.wait_for_participant("alice")
                     async with alice.open_text_stream("chat") as writer:
                         await writer.write("x")
                         reader = await streams.receive()

@@ -132,8 +132,10 @@ def test_ctrl_c_ends_a_publisher_that_waits_for_input_and_the_subscriber_with_it
         # The writer waits for more now, in a thread.
         writer.send_signal(signal.SIGINT)
         assert writer.wait(program.TIMEOUT_S) == 130
-        sent = f"{lines} frames sent, {4 * lines} bytes accepted, 0 refused, 0 dropped\n"
-        assert writer.stderr.read() == sent.encode()
+        words = writer.stderr.read().decode().split()
+        sent = int(words[0])
+        assert " ".join(words) == f"{sent} frames sent, {4 * sent} bytes accepted, 0 refused, 0 dropped"
+        assert sent <= lines  # of which it may not have read the last
         code, output, report = program.finish(reader)
         assert code == 0
         assert set(output.split(b"tick")) == {b""}

@@ -194,8 +194,10 @@ class Packets:
             try:
                 await parcel.settled.wait()
             except trio.Cancelled:
-                self._waiting.remove(parcel)
-                raise
+                if parcel in self._waiting:
+                    self._waiting.remove(parcel)
+                    raise
+                # It left after the cancellation, and before this task knew: it is sent, and the next checkpoint raises.
         if parcel.error is not None:
             raise copy(parcel.error)
         return parcel.receipt

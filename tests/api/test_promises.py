@@ -629,6 +629,26 @@ async def test_R5_nothing_is_told_where_nothing_was_missed(stage: Stage) -> None
     assert [event.missed for event in lost] == [1]  # it was for nobody, which bob cannot know
 
 
+# --- R6: streams are complete, or fail --------------------------------------------------------------------------------
+
+
+async def test_R6_a_writer_is_cancelled_with_its_room(server: ServerUnderTest, room_name: str) -> None:
+    """Soon after it joined, so that nobody has been told of it, and nobody is told that it left."""
+    async with lk.connect(server.url, server.token("bob", room_name)) as bob, bob.text_streams("news") as streams:
+        for _ in range(8):
+            with trio.CancelScope() as scope:
+                async with (
+                    lk.connect(server.url, server.token("alice", room_name)) as alice,
+                    alice.open_text_stream("news") as writer,
+                ):
+                    await writer.write("never to be finished")
+                    scope.cancel()
+            with trio.fail_after(5):
+                with pytest.raises(lk.StreamError) as error:
+                    await (await streams.receive()).read_all()
+            assert error.value.reason is lk.StreamErrorReason.ABORTED
+
+
 # --- R9: the state is true --------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 __all__ = ["Packets", "Sealer", "SessionWatcher"]
 
 import logging
+import math
 from collections import deque
 from copy import copy
 from dataclasses import replace
@@ -67,6 +68,9 @@ _SEAL_BYTES = 64
 
 _RESEND_WAIT_S = 5.0
 """How long packets of a lost session wait for those whom they were sent to, so that they are there to receive them."""
+
+_READING_S = 1.0
+"""How long a server may take to read what it has acknowledged."""
 
 _CONSUME_BYTES = 256 * 1024
 """Of received packets between two words to the peer: a sixteenth of the window, so that it is never felt."""
@@ -136,6 +140,7 @@ class Packets:
         self._joined: trio.Event | None = None  # made when somebody waits for a participant
         self._idle: trio.Event | None = None  # made when somebody waits for all to be handed over
         self._reliable_sent = self._reliable_resent = self._lossy_sent = 0
+        self._sent_at = -math.inf  # when the last reliable packet was
         # Receiving:
         self._sequences = Sequences()
         self._nonces = Nonces()
@@ -280,6 +285,12 @@ class Packets:
         """Whether there is, or was, anything to wait for."""
         return bool(self._reliable_sent or self._waiting)
 
+    def is_unsettled(self, now: float) -> bool:
+        """Whether there is a connection, and something that the server may not have read."""
+        if self._links is None:
+            return False
+        return bool(self._outbox or self._waiting) or now - self._sent_at < _READING_S
+
     def statistics(self) -> PacketStatistics:
         """A frozen look at the counters."""
         return PacketStatistics(
@@ -419,6 +430,7 @@ class Packets:
                     messages.append(message)
             if messages:
                 self._reliable_sent += len(messages)
+                self._sent_at = now
                 self._hand_over(links, RELIABLE, messages)
                 if was_empty:
                     self._reschedule()

@@ -97,6 +97,10 @@ _FAREWELL_S = 0.5
 _FLUSH_S = 1.0
 """How long a block that ends normally waits for the server to take in what was sent reliably."""
 
+_HASTY_FLUSH_S = 0.5
+"""The same for a block that fails or is cancelled, and only for what was sent just now or is not acknowledged: with it
+goes the news, for those who read what is being sent, that there will be no more of it."""
+
 
 _LAST_CALLS_S = 0.5
 """How long leaving waits for handlers of calls that a borrower of the room serves, so that their callers hear of it."""
@@ -128,15 +132,16 @@ async def open_session(
     endpoint = Endpoint(regions, options.auto_subscribe, options.ssl_context, options.paths)
     async with lasting_nursery("the room") as (nursery, background):
         session = Session(nursery, background, endpoint, Credentials(token), options, listener)
+        in_haste = True
         try:
             with trio.move_on_after(options.join_timeout_s) as bound:
                 await session.join()
             if bound.cancelled_caught:
                 raise ConnectError(ConnectErrorReason.TIMEOUT, f"joining took longer than {options.join_timeout_s:g} s")
             yield session
-            await session.flush()
+            in_haste = False
         finally:
-            await session.leave()
+            await session.leave(in_haste=in_haste)
 
 
 class Session:
@@ -217,19 +222,17 @@ class Session:
         self._background.start_soon(self._keep_time, name="room: timers")
         self._nursery.start_soon(self._raise_end, name="room: end")
 
-    async def flush(self) -> None:
-        """Wait for the server to take in what was sent reliably, for a short time, and not if the room is lost."""
-        with trio.move_on_after(_FLUSH_S, shield=True):
-            if self._end is None and self.packets.has_sent_reliably:
-                await self.packets.drain()
+    async def leave(self, *, in_haste: bool) -> None:
+        """Leave, in a bounded time and whatever the state; nothing of the session works afterwards.
 
-    async def leave(self) -> None:
-        """Leave, in a bounded time and whatever the state; nothing of the session works afterwards."""
+        ``in_haste`` is for a block that fails or is cancelled.
+        """
         self._leaving = True
         self.rpc.close(self._end)
         if self._end is None:
             with trio.move_on_after(_LAST_CALLS_S, shield=True):
                 await self.rpc.serving.wait_idle()
+            await self._flush(in_haste=in_haste)
         self.publishing.close()
         self.subscribing.close(self._end)
         self.packets.close(self._end)
@@ -241,6 +244,13 @@ class Session:
             if self._connection.is_mute and self._end is None:
                 await self._find_words()
             await self._connection.leave()
+
+    async def _flush(self, *, in_haste: bool) -> None:
+        """Wait for the server to take in what was sent reliably, for a short time."""
+        packets = self.packets
+        if packets.is_unsettled(trio.current_time()) if in_haste else packets.has_sent_reliably:
+            with trio.move_on_after(_HASTY_FLUSH_S if in_haste else _FLUSH_S, shield=True):
+                await packets.drain()
 
     async def _find_words(self) -> None:
         """A goodbye needs a websocket. Without it the others would see us in the room for a while."""

@@ -32,6 +32,7 @@ __all__ = [
     "RoomMoved",
     "SubscriptionPermissionChanged",
     "TokenRefreshed",
+    "TranscriptionReceived",
 ]
 
 from dataclasses import field

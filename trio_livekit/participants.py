@@ -7,6 +7,7 @@ __all__ = ["LocalParticipant", "RemoteParticipant", "TrackSubscriptionPermission
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from ._sansio.signal.messages import ParticipantState
 from ._session.updating import TrackSubscriptionPermission
 from .data_tracks import RemoteDataTracks
 
@@ -139,4 +140,4 @@ class RemoteParticipant(_Participant):
     @property
     def is_active(self) -> bool:
         """Whether its peer connection is up, so that what is sent to it arrives."""
-        return self._info.state == 2
+        return self._info.state == ParticipantState.ACTIVE

@@ -27,7 +27,6 @@ __all__ = [
 
 import mimetypes
 import os
-from abc import abstractmethod
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import PurePath
 from typing import TYPE_CHECKING, TypeVar
@@ -35,6 +34,7 @@ from uuid import uuid4
 
 import trio
 
+from ._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, names_of
 from ._sansio.packets.messages import StreamHeader, TextHeader, TextOperation
 from ._sansio.streams.chunking import CHUNK_BYTES
 from ._sansio.streams.incoming import IDLE_S, Limits
@@ -46,17 +46,13 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
     from typing import BinaryIO
 
-    from ._session.session import Session
     from ._session.stream_readers import Listener, Reader
     from ._session.stream_writers import Writer
-    from .participants import LocalParticipant
 
 MAX_READ_ALL_BYTES = 16 << 20
 MAX_INFLATED_TEXT_BYTES = 16 << 20
 MAX_INFLATED_BYTES = 1 << 30
 DEFAULT_NAME = "unknown"
-DEFAULT_RECIPIENTS_WITHIN_S = 3.5
-"""A server tells of participants that publish nothing every 3 seconds."""
 
 _FILE_PART_BYTES = 255_000
 """How much of a file is read at once, 17 chunks: each read is a trip to another thread."""
@@ -398,14 +394,8 @@ class ByteStreams(_Streams[ByteStreamReader]):
 # --- what a room can do -----------------------------------------------------------------------------------------------
 
 
-class StreamingRoom:
+class StreamingRoom(RoomPart):
     """What ``Room`` can do with streams."""
-
-    local_participant: LocalParticipant
-    _session: Session
-
-    @abstractmethod
-    def _check_open(self) -> None: ...
 
     @asynccontextmanager
     async def open_text_stream(
@@ -452,7 +442,7 @@ class StreamingRoom:
             replaces=replaces,
             is_generated=is_generated,
         )
-        names = _names(destination_identities)
+        names = names_of(destination_identities)
         async with self._session.streams.open(header, names, within_s=recipients_within) as writer:
             yield TextStreamWriter(writer, info)
 
@@ -481,7 +471,7 @@ class StreamingRoom:
             attributes=attributes,
             total_bytes=total_bytes,
         )
-        names = _names(destination_identities)
+        names = names_of(destination_identities)
         async with self._session.streams.open(header, names, within_s=recipients_within) as writer:
             yield ByteStreamWriter(writer, info)
 
@@ -508,7 +498,7 @@ class StreamingRoom:
         else is as for ``open_text_stream``.
         """
         self._check_text_topic(topic)
-        identity, names = self.local_participant.identity, _names(destination_identities)
+        identity, names = self.local_participant.identity, names_of(destination_identities)
         attached = {str(uuid4()): path for path in attachments}
         content = text.encode()
         header, info = _text_header(
@@ -554,7 +544,7 @@ class StreamingRoom:
             attributes=attributes,
             total_bytes=len(content),
         )
-        names = _names(destination_identities)
+        names = names_of(destination_identities)
         await self._send_whole(header, content, names, recipients_within, inline=True, compress=compress)
         return info
 
@@ -585,7 +575,7 @@ class StreamingRoom:
             return await self._send_file(
                 path,
                 topic,
-                _names(destination_identities),
+                names_of(destination_identities),
                 progress,
                 name=name,
                 mime_type=mime_type,
@@ -707,12 +697,6 @@ class StreamingRoom:
 
 def _size_of(file: BinaryIO) -> int:
     return os.fstat(file.fileno()).st_size
-
-
-def _names(destination_identities: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(destination_identities, (str, bytes)):
-        raise TypeError("destination_identities is a sequence of identities, not a single one")
-    return tuple(destination_identities)
 
 
 @contextmanager

@@ -270,6 +270,8 @@ async def test_permission_that_is_revoked(server: ServerUnderTest, room_name: st
 async def test_nonsense(pair: Pair, arguments: dict[str, object]) -> None:
     with pytest.raises(TypeError):
         await pair[0].publish_data(b"x", **arguments)  # type: ignore[call-overload]
+    with pytest.raises(TypeError):
+        await pair[0].send_chat_message("x", **arguments)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 1"):
         async with pair[0].data_packets(buffer_size=0):
             pytest.fail("entered")

@@ -15,6 +15,8 @@ from trio_livekit._sansio.signal.roster import Changed, Joined, Left
 from trio_livekit._session.subscribing import RemoteTrack, TrackPublished, TrackReassigned, TrackUnpublished
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from tests.support.servers import EmbeddedServer
     from trio_livekit._session.session import SessionEvent
 
@@ -25,21 +27,22 @@ ANN_AGAIN = m.ParticipantInfo("PA_2", "ann")
 class Bench:
     """One ``Room`` and one listener."""
 
-    def __init__(self) -> None:
-        self.room = lk.Room()
-        self.events = lk.RoomEvents(100)
-        self.room._readers.add(self.events)
+    def __init__(self, room: lk.Room, events: lk.RoomEvents) -> None:
+        self.room = room
+        self.events = events
 
     def tell(self, *told: SessionEvent) -> list[ev.RoomEvent]:
         for event in told:
-            self.room._on_session_event(event)
+            self.room._view.on_session_event(event)
         mailbox = self.events._mailbox
         return [mailbox.get_nowait() for _ in range(len(mailbox))]
 
 
 @pytest.fixture
-async def bench() -> Bench:
-    return Bench()
+async def bench() -> AsyncIterator[Bench]:
+    room = lk.Room()
+    async with room.events(buffer_size=100) as events:
+        yield Bench(room, events)
 
 
 def track_of_ann(name: str) -> RemoteTrack:

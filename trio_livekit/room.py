@@ -74,6 +74,7 @@ async def connect(
     reconnect: ReconnectPolicy | None = DEFAULT_RECONNECT_POLICY,
     ssl_context: ssl.SSLContext | None = None,
     encryption: Encryption | None = None,
+    max_signal_message_bytes: int = 1 << 20,
 ) -> AsyncIterator[Room]:
     """Join the room that ``token`` names, for as long as the block lasts.
 
@@ -94,6 +95,8 @@ async def connect(
         auto_subscribe: whether the server sends the media tracks of others; data tracks are always subscribed by hand.
         ssl_context: for ``wss``, instead of the system's.
         encryption: the keys, for a room with end-to-end encryption.
+        max_signal_message_bytes: the longest signalling message that is accepted. All participants of a room come in
+            one, with their metadata and attributes: rooms of thousands need more than the default, one mebibyte.
 
     Raises:
         ConnectError: the room could not be joined; its ``reason`` says why.
@@ -104,7 +107,9 @@ async def connect(
     if encryption is not None:
         await encryption._prepare()
     sealing = None if encryption is None else encryption._options
-    options = SessionOptions(join_timeout, auto_subscribe, reconnect, ssl_context, profile, sealing, paths)
+    options = SessionOptions(
+        join_timeout, auto_subscribe, reconnect, ssl_context, profile, sealing, paths, max_signal_message_bytes
+    )
     async with open_session(url, token, options=options, listener=room._view.on_session_event) as session:
         room._enter(session)
         try:

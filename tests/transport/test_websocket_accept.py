@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from trio_livekit._sansio.signal.frames import MAX_CONTROL_FRAMES, MAX_PIECES
 from trio_livekit._transport.websocket import Websocket, WebsocketClosed, accept_websocket
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -87,8 +88,8 @@ async def closed_with(websocket: Websocket) -> int:
 
 async def test_messages_travel_both_ways():
     async with accepted() as (client, websocket):
-        await client.send(frame(BINARY, b"up") + frame(TEXT, b"text"))
-        assert [await websocket.receive(), await websocket.receive()] == [b"up", b"text"]
+        await client.send(frame(BINARY, b"up") + frame(BINARY, b""))
+        assert [await websocket.receive(), await websocket.receive()] == [b"up", b""]
         await websocket.send(b"down")
         assert await client.read_frame() == (BINARY, b"down")
 
@@ -115,10 +116,24 @@ async def test_a_goodbye_is_answered():
         (frame(BINARY, b"x", rsv1=True), 1002),
         (frame(CONTINUATION, b"x"), 1002),
         (frame(3), 1002),
-        (frame(TEXT, b"\xff\xff"), 1007),
+        (frame(TEXT, b"text"), 1003),
         (bytes([0x82, 1, 0]), 1002),
+        (frame(BINARY, final=False) + frame(CONTINUATION, final=False) * MAX_PIECES, 1008),
+        (frame(PING) * (MAX_CONTROL_FRAMES + 1), 1008),
+        (frame(PONG) * (MAX_CONTROL_FRAMES + 1), 1008),
     ],
-    ids=["too large", "fragmented too large", "compressed", "continues nothing", "opcode", "bad text", "unmasked"],
+    ids=[
+        "too large",
+        "fragmented too large",
+        "compressed",
+        "continues nothing",
+        "opcode",
+        "text",
+        "unmasked",
+        "fragmented for ever",
+        "pings",
+        "pongs",
+    ],
 )
 async def test_breaking_the_rules_closes_with_a_code(frames, code):
     async with accepted(max_message_bytes=100) as (client, websocket):

@@ -18,7 +18,7 @@ import trio
 
 from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
-from .._transport.websocket import WebsocketClosed
+from .._transport.websocket import MAX_MESSAGE_BYTES, TOO_LARGE, WebsocketClosed
 from ..errors import ConnectError, ConnectErrorReason, DecodeError, TransportError
 from .joining import NoSuchEndpoint, SignalRequest
 from .links import Links
@@ -59,6 +59,7 @@ class Endpoint:
     auto_subscribe: bool = True
     ssl_context: ssl.SSLContext | None = None
     paths: Paths = Paths.ANY
+    max_signal_message_bytes: int = MAX_MESSAGE_BYTES
 
     @property
     def url(self) -> str:
@@ -238,8 +239,9 @@ class Connection:
         self.send_request(m.UpdateMetadata(0, metadata=profile.metadata, attributes=profile.attributes))
 
     async def _open_signalling(self, parameters: dict[str, str], token: str) -> None:
-        self._request = SignalRequest(self._endpoint.url, self._path, parameters, token)
-        websocket = await self._request.make(self._nursery, self._endpoint.ssl_context)
+        endpoint = self._endpoint
+        self._request = SignalRequest(endpoint.url, self._path, parameters, token, endpoint.max_signal_message_bytes)
+        websocket = await self._request.make(self._nursery, endpoint.ssl_context)
         self._signalling = Signalling(websocket, self._receive, self._counters)
 
     async def _receive_join(self) -> m.Join:
@@ -257,6 +259,9 @@ class Connection:
                 response = await self._signalling.receive_first()
         except (WebsocketClosed, trio.TooSlowError) as exc:
             text = "the server accepted the websocket, and then did not say anything"
+            if isinstance(exc, WebsocketClosed) and exc.code == TOO_LARGE:
+                limit = self._endpoint.max_signal_message_bytes
+                text = f"the server's signalling is longer than max_signal_message_bytes allows: {limit} bytes"
             raise ConnectError(ConnectErrorReason.SERVER_ERROR, text) from exc
         if isinstance(response, m.Leave):
             self._on_leave(response)

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import trio
 
-from .._transport.websocket import UpgradeRefused, WebsocketClosed, connect_stream, upgrade
+from .._transport.websocket import MAX_MESSAGE_BYTES, UpgradeRefused, WebsocketClosed, connect_stream, upgrade
 from ..errors import ConnectError, ConnectErrorReason, LiveKitError
 
 if TYPE_CHECKING:
@@ -68,12 +68,20 @@ class SignalRequest:
     by a background task, and whoever gives up waiting for it can still see what comes of it before leaving.
     """
 
-    def __init__(self, base_url: str, path: str, parameters: dict[str, str], token: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        path: str,
+        parameters: dict[str, str],
+        token: str,
+        max_message_bytes: int = MAX_MESSAGE_BYTES,
+    ) -> None:
         if not token.isascii() or not token.isprintable() or not token:
             raise ConnectError(ConnectErrorReason.NOT_ALLOWED, "the token is empty or not a JWT")
         self._base_url = base_url
         self._url = f"{base_url}{path}?{urlencode(parameters, quote_via=quote)}"
         self._token = token
+        self._max_message_bytes = max_message_bytes
         self._failure: Exception | None = None
         self.websocket: Websocket | None = None
         self.is_sent = False
@@ -109,7 +117,9 @@ class SignalRequest:
         headers = [("Authorization", f"Bearer {self._token}")]
         try:
             with self._upgrading:
-                self.websocket = await upgrade(background, stream, self._url, headers=headers)
+                self.websocket = await upgrade(
+                    background, stream, self._url, headers=headers, max_message_bytes=self._max_message_bytes
+                )
         except (UpgradeRefused, WebsocketClosed, OSError) as exc:
             self._failure = exc
         finally:

@@ -27,6 +27,7 @@ from .._sansio.packets import messages as p
 from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
+from .._transport.websocket import MAX_MESSAGE_BYTES
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
 from .connection import Connection, Endpoint, Loss, Remedy
 from .credentials import Credentials
@@ -117,6 +118,7 @@ class SessionOptions:
     profile: Profile = field(default_factory=Profile)
     encryption: EncryptionOptions | None = None
     paths: Paths = Paths.ANY
+    max_signal_message_bytes: int = MAX_MESSAGE_BYTES
 
 
 @asynccontextmanager
@@ -129,7 +131,9 @@ async def open_session(
     block. Cancelling while joining or inside the block leaves the room, and leaves nothing behind.
     """
     regions = Regions(signal_base_url(url), options.ssl_context)
-    endpoint = Endpoint(regions, options.auto_subscribe, options.ssl_context, options.paths)
+    endpoint = Endpoint(
+        regions, options.auto_subscribe, options.ssl_context, options.paths, options.max_signal_message_bytes
+    )
     async with lasting_nursery("the room") as (nursery, background):
         session = Session(nursery, background, endpoint, Credentials(token), options, listener)
         in_haste = True

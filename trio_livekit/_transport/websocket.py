@@ -1,12 +1,15 @@
 """A thin wrapper over trio-websocket, the only module that imports it.
 
-It adds what that library leaves open: errors of one kind, a bound on every close, and the status and body of a refused
-upgrade. Messages are whole and binary; compression is never offered.
+It adds what that library leaves open: errors of one kind, a bound on every close, the status and body of a refused
+upgrade, and bounds on what a peer can do with frames. Messages are whole and binary; compression is never offered, so
+that there is no frame that becomes larger than it is.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "MAX_MESSAGE_BYTES",
+    "TOO_LARGE",
     "UpgradeRefused",
     "Websocket",
     "WebsocketClosed",
@@ -17,6 +20,7 @@ __all__ = [
 ]
 
 import logging
+import re
 import ssl
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -24,6 +28,7 @@ from urllib.parse import urlsplit
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream, wrap_server_stream
 
+from .._sansio.signal.frames import FrameGuard
 from ..errors import LiveKitError
 
 if TYPE_CHECKING:
@@ -31,20 +36,30 @@ if TYPE_CHECKING:
 
     from trio_websocket import WebSocketConnection
 
+    from .._sansio.signal.frames import Fault
+
     ClientStream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 logger = logging.getLogger(__name__)
 
-MAX_MESSAGE_BYTES = 4 << 20
-"""The largest message accepted: the participants of a big room arrive in one."""
+MAX_MESSAGE_BYTES = 1 << 20
+"""The largest message accepted, unless somebody says otherwise."""
+
+TOO_LARGE = 1009
+"""The close code of RFC 6455 section 7.4.1 for messages longer than that."""
 
 CLOSE_TIMEOUT_S = 0.5
 """How long the closing handshake may take before the TCP connection is simply closed."""
 
-_QUEUE_MESSAGES = 256
+_QUEUE_MESSAGES = 16
+"""Messages that were received and not yet asked for; then the peer has to wait."""
+
 _MAX_REFUSAL_BYTES = 4096
 _MAX_ANSWER_BYTES = 256 << 10
 """How much a server may say before the upgrade is done: a refusal is collected whole by the library."""
+
+_MAX_REQUEST_BYTES = 1 << 20
+"""The same for a client, whose request has been read before, within the bounds of whoever read it."""
 
 
 class WebsocketClosed(LiveKitError):
@@ -67,7 +82,7 @@ class UpgradeRefused(LiveKitError):
 class Websocket:
     """One open websocket carrying binary messages."""
 
-    def __init__(self, connection: WebSocketConnection, stream: trio.abc.Stream, reader: _Reader) -> None:
+    def __init__(self, connection: WebSocketConnection, stream: _Guarded, reader: _Reader) -> None:
         self._connection = connection
         self._stream = stream
         self._reader = reader
@@ -77,15 +92,20 @@ class Websocket:
         try:
             await self._connection.send_message(message)
         except ConnectionClosed as exc:
-            raise _closed(exc) from None
+            raise self._closed(exc) from None
 
     async def receive(self) -> bytes:
-        """The next message; text is returned as its UTF-8 bytes. Raises ``WebsocketClosed``."""
+        """The next message. Raises ``WebsocketClosed``."""
         try:
             message = await self._connection.get_message()
         except ConnectionClosed as exc:
-            raise _closed(exc) from None
-        return message if isinstance(message, bytes) else message.encode()
+            raise self._closed(exc) from None
+        assert isinstance(message, bytes), "text is refused before it gets here"
+        return message
+
+    def _closed(self, exc: ConnectionClosed) -> WebsocketClosed:
+        fault = self._stream.fault
+        return _closed(exc) if fault is None else WebsocketClosed(fault.code, fault.text)
 
     async def aclose(self) -> None:
         """Close with the closing handshake if it is quick, and without it otherwise. Bounded, also when cancelled."""
@@ -167,6 +187,7 @@ async def connect_websocket(
     *,
     headers: Sequence[tuple[str, str]] = (),
     ssl_context: ssl.SSLContext | None = None,
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> Websocket:
     """Connect to ``url`` (ws or wss). One task of the websocket lives in ``nursery`` until ``aclose``.
 
@@ -175,7 +196,7 @@ async def connect_websocket(
     nothing behind.
     """
     stream = await connect_stream(url, ssl_context=ssl_context)
-    return await upgrade(nursery, stream, url, headers=headers)
+    return await upgrade(nursery, stream, url, headers=headers, max_message_bytes=max_message_bytes)
 
 
 async def connect_stream(url: str, *, ssl_context: ssl.SSLContext | None = None) -> ClientStream:
@@ -187,9 +208,16 @@ async def connect_stream(url: str, *, ssl_context: ssl.SSLContext | None = None)
 
 
 async def upgrade(
-    nursery: trio.Nursery, stream: ClientStream, url: str, *, headers: Sequence[tuple[str, str]] = ()
+    nursery: trio.Nursery,
+    stream: ClientStream,
+    url: str,
+    *,
+    headers: Sequence[tuple[str, str]] = (),
+    max_message_bytes: int = MAX_MESSAGE_BYTES,
 ) -> Websocket:
     """The second half: from the first byte sent, the server may act on the request, also if this is cancelled.
+
+    A message longer than ``max_message_bytes`` closes the websocket with code 1009.
 
     Raises ``UpgradeRefused`` or ``WebsocketClosed``. ``stream`` is closed unless this returns.
     """
@@ -197,25 +225,25 @@ async def upgrade(
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     reader = _Reader(nursery, f"websocket to {parts.netloc.rpartition('@')[2]}")
     connection: WebSocketConnection | None = None
-    answer = _Answer(stream)
+    guarded = _Guarded(stream, _MAX_ANSWER_BYTES)
     try:
         with reader.while_running(trio.CancelScope()):
             connection = await wrap_client_stream(
                 cast("trio.Nursery", reader),
-                cast("ClientStream", answer),
+                cast("ClientStream", guarded),
                 parts.netloc.rpartition("@")[2],
                 resource,
                 extra_headers=[(name.encode(), value.encode()) for name, value in headers],
                 message_queue_size=_QUEUE_MESSAGES,
-                max_message_size=MAX_MESSAGE_BYTES,
+                max_message_size=max_message_bytes,
             )
     finally:
         if connection is None:
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise _refusal(reader.failure)
-    answer.is_over = True
-    return Websocket(connection, stream, reader)
+    guarded.is_open = True
+    return Websocket(connection, guarded, reader)
 
 
 class _Through(trio.abc.Stream):
@@ -237,18 +265,46 @@ class _Through(trio.abc.Stream):
         await self._stream.aclose()
 
 
-class _Answer(_Through):
-    """A stream that breaks if the answer to an upgrade does not come to an end."""
+_BLANK_LINE = re.compile(rb"\n\r?\n")
+_REFUSAL = re.compile(rb"HTTP/\d\.\d (?!101)")
 
-    is_over = False
-    _taken = 0
+
+class _Guarded(_Through):
+    """A stream that breaks when the peer does not come to an end with its handshake, or does what no peer needs to do.
+
+    ``fault`` then says what it did, if it was with frames.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, max_handshake_bytes: int) -> None:
+        super().__init__(stream)
+        self._max_handshake_bytes = max_handshake_bytes
+        self._head = bytearray()
+        self._guard: FrameGuard | None = None
+        self.is_open = False
+        self.fault: Fault | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         data = await super().receive_some(max_bytes)
-        self._taken += len(data)
-        if not self.is_over and self._taken > _MAX_ANSWER_BYTES:
-            raise trio.BrokenResourceError("the answer to the upgrade is too long")
+        frames = data if self._guard is not None else self._after_handshake(data)
+        if self._guard is not None and (fault := self._guard.receive(frames, trio.current_time())) is not None:
+            self.fault = fault
+            await trio.aclose_forcefully(self._stream)
+            raise trio.BrokenResourceError(f"the peer sent {fault.text}")
         return data
+
+    def _after_handshake(self, data: bytes | bytearray) -> bytes:
+        """What of ``data`` follows the head of the upgrade, which may end in it; a refusal goes on without frames."""
+        searched = max(0, len(self._head) - 2)
+        self._head += data
+        if not self.is_open and len(self._head) > self._max_handshake_bytes:
+            raise trio.BrokenResourceError("the answer to the upgrade is too long")
+        end = _BLANK_LINE.search(self._head, searched)
+        if end is None or _REFUSAL.match(self._head):
+            return b""
+        frames = bytes(self._head[end.end() :])
+        self._head.clear()
+        self._guard = FrameGuard(trio.current_time())
+        return frames
 
 
 _SERVER_QUEUE_MESSAGES = 8
@@ -285,11 +341,12 @@ async def accept_websocket(
     """
     reader = _Reader(nursery, name)
     connection: WebSocketConnection | None = None
+    guarded = _Guarded(_Replay(stream, received), _MAX_REQUEST_BYTES)
     try:
         with reader.while_running(trio.CancelScope()):
             request = await wrap_server_stream(
                 cast("trio.Nursery", reader),
-                _Replay(stream, received),
+                guarded,
                 message_queue_size=_SERVER_QUEUE_MESSAGES,
                 max_message_size=max_message_bytes,
             )
@@ -301,4 +358,5 @@ async def accept_websocket(
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise WebsocketClosed(1006, "the client hung up during the handshake")
-    return Websocket(connection, stream, reader)
+    guarded.is_open = True
+    return Websocket(connection, guarded, reader)

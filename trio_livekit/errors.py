@@ -392,6 +392,36 @@ class UpdateError(LiveKitError):
         self.server_message = server_message
 
 
+class SchemaErrorReason(enum.Enum):
+    """Why the definition of a schema was not stored, or not got."""
+
+    NOT_FOUND = "not_found"  # nobody of that identity is in the room, or has defined that schema
+    NOT_ALLOWED = "not_allowed"  # the server keeps no definitions: its operator has to allow it
+    LIMIT_EXCEEDED = "limit_exceeded"  # all definitions of a participant together: 64,000 bytes on a default server
+    INVALID = "invalid"  # something is empty, or the name or the encoding is too long: see `server_message`
+    NOT_TEXT = "not_text"  # it is there, and not UTF-8
+    TIMEOUT = "timeout"  # also what a server looks like that knows nothing of schemas
+    UNKNOWN = "unknown"  # a refusal this version does not know: see `code` and `server_message`
+
+
+class SchemaError(LiveKitError):
+    """The definition of a schema was not stored, or not got.
+
+    Attributes:
+        reason: a ``SchemaErrorReason``.
+        code: the number of the server's ``RequestResponse.Reason``, if it sent one.
+        server_message: the server's own words, if it sent any.
+    """
+
+    def __init__(
+        self, reason: SchemaErrorReason, message: str, *, code: int | None = None, server_message: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = code
+        self.server_message = server_message
+
+
 class MissingKey(LiveKitError):
     """A key for end-to-end encryption is needed, and was not set.
 

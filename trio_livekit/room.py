@@ -270,6 +270,28 @@ class Room(StreamingRoom, MessagingRoom):
         async with self._session.publishing.publish(name, frame_encoding, schema) as publication:
             yield LocalDataTrack(publication)
 
+    async def define_schema(self, schema: DataTrackSchema, definition: str) -> None:
+        """Let those who subscribe to this participant's tracks get the definition of a schema.
+
+        The server keeps it as long as this participant is in the room, reconnections included: define before you
+        publish, so that whoever sees a track can get its schema. A default server keeps 64,000 bytes for a participant,
+        names included. Defining a schema again replaces its definition, for which there has to be room beside the old
+        one. A schema that is defined need not be used, nor the other way round. When this is cancelled, the schema may
+        be defined or not.
+
+        Raises ``SchemaError``, or ``RoomDisconnected`` when the room is lost. Waits for a room that is reconnecting.
+        """
+        if not isinstance(definition, str):
+            raise TypeError(f"the definition of a schema is a str, not {type(definition).__name__}")
+        await self._session.schemas.define(schema, definition)
+
+    async def get_schema(self, schema: DataTrackSchema, publisher_identity: str) -> str:
+        """The definition that a participant gave for a schema: ``get_schema(track.schema, track.publisher_identity)``.
+
+        Raises ``SchemaError``, or ``RoomDisconnected`` when the room is lost. Waits for a room that is reconnecting.
+        """
+        return await self._session.schemas.get(schema, publisher_identity)
+
     # --- looking ------------------------------------------------------------------------------------------------------
 
     def stats(self) -> RoomStats:

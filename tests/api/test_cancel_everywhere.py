@@ -264,11 +264,28 @@ async def test_changing_oneself(stage: Stage) -> None:
                 nursery.start_soon(me.set_attributes, {"key": "value"})
 
         async def nothing_waits(_step: int) -> None:
-            assert not alice._session.updating._pending
+            assert not alice._session.inquiries.in_flight
             await me.set_name("as before")
             assert me.name == "as before"
 
         assert await cancel_everywhere(change, after=nothing_waits) > 3
+
+
+async def test_defining_schemas(stage: Stage) -> None:
+    """A definition that was cancelled may be kept or not; the next one is."""
+    schema = lk.DataTrackSchema("point", lk.SchemaEncoding.JSON_SCHEMA)
+    async with two_rooms(stage) as (alice, bob):
+
+        async def define_and_get() -> None:
+            await alice.define_schema(schema, "{}")
+            assert await bob.get_schema(schema, "alice") == "{}"
+
+        async def nothing_waits(_step: int) -> None:
+            for room in (alice, bob):
+                assert not room._session.inquiries.in_flight
+            await define_and_get()
+
+        assert await cancel_everywhere(define_and_get, after=nothing_waits) > 3
 
 
 async def test_joining_in_another_region(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 The rows are behaviours, by the layer that has them; each names the tests that would fail without it. Where this client
 differs on purpose, the row says how. Tests of both servers are named once: their fixtures run them on either. Left out
-are the stored definitions of schemas ("data blobs"), and what is about the insides of another client.
+is what is about the insides of another client.
 """
 
 from __future__ import annotations
@@ -201,6 +201,12 @@ ROWS: dict[str, tuple[str, ...]] = {
     "publishing without the grant": (f"{TRACKS}::test_publishing_without_the_grant_is_refused",),
     "a name that is taken": (f"{TRACKS}::test_a_name_that_is_taken_is_refused_and_the_first_track_lives_on",),
     "schema and encoding on both sides": (f"{SCHEMAS}::test_both_ends_see_it",),
+    "definitions of schemas: 60000 bytes, three encodings": (f"{SCHEMAS}::test_a_definition_of_60000_bytes",),
+    "over the limit; twice; never defined": (
+        f"{SCHEMAS}::test_definitions_that_are_refused",
+        f"{SCHEMAS}::test_defining_again_replaces_where_there_is_room_for_both",
+        f"{SCHEMAS}::test_what_nobody_defined_is_not_found",
+    ),
     "196608 bytes under a shared key": (f"{ENCRYPTION}::test_frames_of_all_sizes_arrive",),
     "whoever waits for the end of a track hears of it": (
         f"{TRACKS}::test_whoever_waits_for_the_end_of_a_track_hears_of_it",

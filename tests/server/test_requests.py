@@ -288,6 +288,65 @@ def test_the_operator_ends_one_track():
     assert room.unpublish(ann, "gone") == []
 
 
+# --- the definitions of schemas ---------------------------------------------------------------------------------------
+
+POINT = m.DataTrackSchema("point", m.SchemaEncoding.PROTOBUF)
+
+
+def store(room, participant, key, contents, number=1):
+    """Store something; the answer."""
+    ((receiver, answer),) = handle_request(room, participant, m.StoreDataBlob(number, key, contents))
+    assert receiver is participant
+    return answer
+
+
+def test_what_is_stored_can_be_got_by_others():
+    rooms = make_rooms()
+    room, ann, _ = enter(rooms, "ann")
+    _, bob, _ = enter(rooms, "bob")
+    for key in (POINT, m.DataTrackSchema("point", "mine"), "any text"):
+        assert store(room, ann, key, repr(key).encode(), 7) == m.DataBlobStored(7, key)
+    for key in ann.blobs:
+        out = handle_request(room, bob, m.GetDataBlob(8, "ann", key))
+        assert out == [(bob, m.DataBlobFetched(8, key, repr(key).encode()))]
+    for identity, key, text in (("ann", "else", "data blob not found"), ("eve", POINT, "participant not found")):
+        out = handle_request(room, bob, m.GetDataBlob(9, identity, key))
+        assert out == [(bob, m.RequestResponse(9, Reason.NOT_FOUND, text))]
+
+
+@pytest.mark.parametrize(
+    ("key", "contents", "reason", "text"),
+    [
+        ("", b"x", Reason.INVALID_REQUEST, "data blob is invalid"),
+        ("k" * 257, b"x", Reason.INVALID_REQUEST, "data blob is invalid"),
+        (
+            m.DataTrackSchema("point", ""),
+            b"x",
+            Reason.INVALID_REQUEST,
+            "encoding identifier is empty or exceeds the maximum length",
+        ),
+        (POINT, b"", Reason.INVALID_REQUEST, "data blob is empty"),
+        (POINT, bytes(64_000), Reason.LIMIT_EXCEEDED, "async attribute definition exceeds limit"),
+    ],
+)
+def test_refusals_of_what_is_to_be_stored(key, contents, reason, text):
+    rooms = make_rooms()
+    room, ann, _ = enter(rooms, "ann")
+    assert store(room, ann, key, contents, 3) == m.RequestResponse(3, reason, text)
+    assert not ann.blobs
+
+
+def test_what_is_stored_is_bounded_by_participant():
+    rooms = make_rooms(data_blobs_bytes=10)
+    room, ann, _ = enter(rooms, "ann")
+    _, bob, _ = enter(rooms, "bob")
+    assert isinstance(store(room, ann, "k", b"1234"), m.DataBlobStored)
+    assert isinstance(store(room, ann, "k", b"5678"), m.DataBlobStored)  # in its place
+    assert store(room, ann, "l", b"12345").reason is Reason.LIMIT_EXCEEDED
+    assert store(room, ann, "k", b"12345").reason is Reason.LIMIT_EXCEEDED  # what it would replace counts
+    assert isinstance(store(room, bob, "k", b"123456789"), m.DataBlobStored)
+
+
 # --- name, metadata and attributes ------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_livekit._sansio.signal import messages as m
+from trio_livekit._session.inquiries import Inquiries
 from trio_livekit._session.updating import TrackSubscriptionPermission, Updating
 from trio_livekit.errors import UpdateError, UpdateErrorReason
 
@@ -20,10 +21,11 @@ class Bench:
     def __init__(self) -> None:
         self.requests: list[m.Request] = []
         self.tracks: list[m.DataTrackInfo] = []
-        self.updating = Updating(self.requests.append, lambda: self.tracks)
+        self.inquiries = Inquiries(self.requests.append)
+        self.updating = Updating(self.requests.append, self.inquiries, lambda: self.tracks)
 
     def answer(self, number: int, reason: m.RequestReason = m.RequestReason.OK, text: str = "") -> None:
-        self.updating.on_response(m.RequestResponse(number, reason, text))
+        self.inquiries.on_answer(m.RequestResponse(number, reason, text))
 
 
 @pytest.fixture
@@ -43,9 +45,9 @@ async def test_no_answer(bench: Bench, autojump_clock: MockClock) -> None:
 async def test_time_without_a_connection_does_not_count(bench: Bench, autojump_clock: MockClock) -> None:
     async def lose_and_regain() -> None:
         await trio.sleep(4)
-        bench.updating.on_signal_lost()
+        bench.inquiries.on_signal_lost()
         await trio.sleep(60)
-        bench.updating.on_connected()
+        bench.inquiries.on_connected()
         await trio.sleep(4)
         bench.answer(1)
 
@@ -89,7 +91,7 @@ async def test_a_cancelled_request_is_forgotten(bench: Bench) -> None:
         await bench.updating.update(name="x")
     with trio.move_on_after(0.001):
         await bench.updating.update(name="y")
-    bench.updating.on_connected()
+    bench.inquiries.on_connected()
     assert bench.requests == [m.UpdateMetadata(1, name="y")]
 
 

@@ -133,6 +133,7 @@ def _default_config() -> dict[str, Any]:
         "bind_addresses": ["127.0.0.1"],
         "keys": {API_KEY: API_SECRET},
         "logging": {"level": "info", "json": True},
+        "enable_participant_data_blob": True,  # the definitions of schemas, which it does not keep by default
         "rtc": {
             "udp_port": free_port("udp"),
             "tcp_port": free_port(),

@@ -44,6 +44,10 @@ REQUESTS: list[m.Request] = [
     m.UpdateDataSubscription((("DTR_a", True), ("DTR_b", False))),
     m.SubscriptionPermission(),
     m.SubscriptionPermission(False, (m.TrackPermission("PA_a", "ann", True, ("TR_a",)), m.TrackPermission())),
+    m.StoreDataBlob(6, m.DataTrackSchema("point", m.SchemaEncoding.PROTOBUF), b"message Point {}"),
+    m.StoreDataBlob(7, m.DataTrackSchema("s", "my schema"), b""),
+    m.GetDataBlob(8, "ann", m.DataTrackSchema("point", m.SchemaEncoding.PROTOBUF)),
+    m.GetDataBlob(9, "ann", "any text"),
     m.Simulate("node_failure", 1),
     m.Simulate("subscriber_bandwidth", 5_000_000),
     m.SyncState(
@@ -70,6 +74,9 @@ RESPONSES: list[m.Response] = [
     m.RequestResponse(0, m.RequestReason.NOT_FOUND, unpublish_handle=3),
     *(m.DataTrackPublished(track) for track in TRACKS),
     m.DataTrackUnpublished(TRACKS[0]),
+    m.DataBlobStored(6, m.DataTrackSchema("point", m.SchemaEncoding.PROTOBUF)),
+    m.DataBlobFetched(8, m.DataTrackSchema("s", "my schema"), bytes(range(256))),
+    m.DataBlobFetched(9, "any text", b"x"),
     m.SubscriberHandles({1: "DTR_a", 65535: "DTR_b"}),
     m.RoomMoved(ROOM, "token", ANN, (ANN,)),
 ]

@@ -31,6 +31,7 @@ from .._transport.websocket import MAX_MESSAGE_BYTES
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
 from .connection import Connection, Endpoint, Loss, Remedy
 from .credentials import Credentials
+from .inquiries import Inquiries
 from .joining import signal_base_url
 from .labels import DATA_TRACK, RELIABLE
 from .nursery import lasting_nursery
@@ -43,6 +44,7 @@ from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .regions import Regions
 from .rpc import Rpc
+from .schemas import Schemas
 from .sealing import EncryptionOptions, Sealing
 from .stats import RoomStats
 from .streams import Streams
@@ -184,7 +186,9 @@ class Session:
         if self.sealing is not None:
             self.packets.sealer = PacketSealing(self.sealing, self.packets.on_opened)
 
-        self.updating = Updating(self._send_request, self.publishing.published)
+        self.inquiries = Inquiries(self._send_request)
+        self.updating = Updating(self._send_request, self.inquiries, self.publishing.published)
+        self.schemas = Schemas(self.inquiries, background, lambda: self.roster.local.identity)
         self.user_packets = UserPackets(self.packets)
         self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
         self.rpc = Rpc(background, self.packets, self.streams, lambda: self.roster, lambda: self.server.version)
@@ -241,7 +245,7 @@ class Session:
         self.subscribing.close(self._end)
         self.packets.close(self._end)
         self.user_packets.on_over(self._end)
-        self.updating.close(self._end)
+        self.inquiries.close(self._end or trio.ClosedResourceError("the room was left"))
         self._keeping.cancel("the room is being left")
         with trio.CancelScope(shield=True):
             await self._kept.wait()  # so that there is one connection, in one state, to be left
@@ -346,6 +350,7 @@ class Session:
             self.subscribing.on_signal_lost()
             self.packets.on_signal_lost()
             self.updating.on_signal_lost()
+            self.inquiries.on_signal_lost()
 
     async def _take_up(self, remedy: Remedy) -> None:
         """One attempt, bounded in time. Raises ``ConnectError``."""
@@ -373,6 +378,7 @@ class Session:
         self._connection.resumed()
         self._is_heard = True
         self.updating.on_connected()
+        self.inquiries.on_connected()
         self.publishing.on_resumed(own.data_tracks)
         self.subscribing.on_resumed()
 
@@ -391,6 +397,8 @@ class Session:
         await self._connection.establish()
         self._is_heard = True
         self.updating.on_connected()  # before there is anything to subscribe to
+        self.inquiries.on_connected()
+        self.schemas.on_new_session()
         self.publishing.on_connected(self._connection.links)
         self.subscribing.on_connected()
         self.packets.on_connected(self._connection.links)
@@ -417,7 +425,7 @@ class Session:
         self.subscribing.close(end)
         self.packets.close(end)
         self.user_packets.on_over(end)
-        self.updating.close(end)
+        self.inquiries.close(end)
 
     async def _raise_end(self) -> None:
         """The end of the room from outside comes out of the room's block from here."""
@@ -493,7 +501,9 @@ class Session:
                 self.publishing.on_response(response)
             case m.RequestResponse():
                 self.publishing.on_response(response)
-                self.updating.on_response(response)
+                self.inquiries.on_answer(response)
+            case m.DataBlobStored() | m.DataBlobFetched():
+                self.inquiries.on_answer(response)
             case m.RoomUpdate():
                 self._on_room(response)
             case m.Reconnected(last_message_seq=sequence):

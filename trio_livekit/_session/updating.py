@@ -1,7 +1,6 @@
 """What this participant changes about itself: name, metadata and attributes, and who may have its tracks.
 
-A change is asked for under a number that the answer repeats. A request whose answer was lost with its connection is
-made again: the server ends up with the same in any case. Who may have the tracks is not answered at all; it is said
+A change is asked for under a number that the answer repeats. Who may have the tracks is not answered at all; it is said
 again whenever the server may not have heard it, and whenever a track that it names gets another SID.
 """
 
@@ -9,24 +8,17 @@ from __future__ import annotations
 
 __all__ = ["TrackSubscriptionPermission", "Updating"]
 
-import math
-from copy import copy
 from typing import TYPE_CHECKING
-
-import trio
 
 from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from ..errors import UpdateError, UpdateErrorReason
+from .inquiries import ANSWER_TIMEOUT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_ANSWER_TIMEOUT_S = 5.0
-"""How long the server may take to answer, as in LiveKit's own SDKs. Time without a connection does not count."""
-
-_MAX_REQUESTS = 32
-"""Changes asked for at the same time; others wait. The server hangs up on a client that has about 200 in flight."""
+    from .inquiries import Inquiries
 
 _REASONS = {
     m.RequestReason.NOT_ALLOWED: UpdateErrorReason.NOT_ALLOWED,
@@ -52,38 +44,21 @@ class TrackSubscriptionPermission:
     tracks: tuple[str, ...] | None = None
 
 
-class _Pending:
-    """One request that waits for its answer."""
-
-    __slots__ = ("answered", "error", "patience", "request")
-
-    def __init__(self, request: m.UpdateMetadata) -> None:
-        self.request = request
-        self.patience = trio.CancelScope()
-        self.answered = trio.Event()
-        self.error: Exception | None = None
-
-    def settle(self, error: Exception | None = None) -> None:
-        if not self.answered.is_set():
-            self.error = error
-            self.answered.set()
-
-
 class Updating:
     """The local participant's requests about itself. ``published()`` are its data tracks that are up."""
 
     def __init__(
-        self, send_request: Callable[[m.Request], None], published: Callable[[], Iterable[m.DataTrackInfo]]
+        self,
+        send_request: Callable[[m.Request], None],
+        inquiries: Inquiries,
+        published: Callable[[], Iterable[m.DataTrackInfo]],
     ) -> None:
         self._send_request = send_request
+        self._inquiries = inquiries
         self._published = published
-        self._pending: dict[int, _Pending] = {}
-        self._last_id = 0
-        self._places = trio.Semaphore(_MAX_REQUESTS)
         self._is_heard = True
         self._permissions: tuple[TrackSubscriptionPermission, ...] | None = None
         self._has_said_permissions = False
-        self._end: Exception | None = None
 
     # --- name, metadata, attributes -----------------------------------------------------------------------------------
 
@@ -92,51 +67,18 @@ class Updating:
 
         Raises ``UpdateError``, or what ended the session. When this is cancelled, the change may be made or not.
         """
-        async with self._places:
-            self._check_open()
-            self._last_id += 1
-            request = m.UpdateMetadata(self._last_id, name, metadata, attributes or {})
-            pending = self._pending[request.request_id] = _Pending(request)
-            if self._is_heard:
-                self._ask(pending)
-            try:
-                await self._wait_for_answer(pending)
-            finally:
-                del self._pending[request.request_id]
-        if pending.error is not None:
-            raise pending.error
-
-    def _ask(self, pending: _Pending) -> None:
-        pending.patience.deadline = trio.current_time() + _ANSWER_TIMEOUT_S
-        self._send_request(pending.request)
-
-    async def _wait_for_answer(self, pending: _Pending) -> None:
-        with pending.patience:
-            await pending.answered.wait()
-        if not pending.answered.is_set():
-            text = f"the server did not answer within {_ANSWER_TIMEOUT_S:g} s"
-            pending.settle(UpdateError(UpdateErrorReason.TIMEOUT, text))
-
-    def on_response(self, response: m.RequestResponse) -> None:
-        """What the server made of a request."""
-        pending = self._pending.get(response.request_id)
-        if pending is None:
-            return
-        if response.reason is m.RequestReason.OK:
-            pending.settle()
-            return
-        reason = _REASONS.get(response.reason, UpdateErrorReason.UNKNOWN)
-        text = _TEXTS.get(reason) or f"the server refused ({response.reason.name})"
-        if response.message:
-            text += f": {response.message}"
-        code = int(response.reason)
-        pending.settle(UpdateError(reason, text, code=code, server_message=response.message))
+        answer = await self._inquiries.ask(lambda number: m.UpdateMetadata(number, name, metadata, attributes or {}))
+        if not isinstance(answer, m.RequestResponse):
+            text = f"the server did not answer within {ANSWER_TIMEOUT_S:g} s"
+            raise UpdateError(UpdateErrorReason.TIMEOUT, text)
+        if answer.reason is not m.RequestReason.OK:
+            raise _refusal(answer)
 
     # --- who may subscribe --------------------------------------------------------------------------------------------
 
     def permit(self, permissions: tuple[TrackSubscriptionPermission, ...] | None) -> None:
         """Who may subscribe to our tracks from now on: those named, or everyone."""
-        self._check_open()
+        self._inquiries.check_open()
         self._permissions = permissions
         self._has_said_permissions = True
         self._say_permissions()
@@ -158,29 +100,21 @@ class Updating:
     # --- the connection comes and goes --------------------------------------------------------------------------------
 
     def on_signal_lost(self) -> None:
-        """Nobody hears our requests, for now."""
+        """Nobody hears what we say, for now."""
         self._is_heard = False
-        for pending in self._pending.values():
-            pending.patience.deadline = math.inf
 
     def on_connected(self) -> None:
-        """Our requests are heard again, by a server that may have heard none of those before."""
+        """We are heard again, by a server that may have heard nothing of what was said before."""
         self._is_heard = True
         self._say_permissions()
-        for pending in self._pending.values():
-            if not pending.answered.is_set():
-                self._ask(pending)
 
-    def close(self, end: Exception | None = None) -> None:
-        """The session is over: ``end`` says why, if it was not left."""
-        if self._end is None:
-            self._end = end or trio.ClosedResourceError("the room was left")
-            for pending in self._pending.values():
-                pending.settle(copy(self._end))
 
-    def _check_open(self) -> None:
-        if self._end is not None:
-            raise copy(self._end)
+def _refusal(answer: m.RequestResponse) -> UpdateError:
+    reason = _REASONS.get(answer.reason, UpdateErrorReason.UNKNOWN)
+    text = _TEXTS.get(reason) or f"the server refused ({answer.reason.name})"
+    if answer.message:
+        text += f": {answer.message}"
+    return UpdateError(reason, text, code=int(answer.reason), server_message=answer.message)
 
 
 def _resolved(permission: TrackSubscriptionPermission, sids: dict[str, str]) -> m.TrackPermission:

@@ -5,6 +5,10 @@ from __future__ import annotations
 __all__ = [
     "client_info_from_pb",
     "client_info_to_pb",
+    "data_blob_from_pb",
+    "data_blob_key_from_pb",
+    "data_blob_key_to_pb",
+    "data_blob_to_pb",
     "data_track_from_pb",
     "data_track_to_pb",
     "encoding_to_pb",
@@ -26,6 +30,7 @@ from typing import TYPE_CHECKING, cast
 
 from .._sansio.signal.messages import (
     ClientInfo,
+    DataBlobKey,
     DataTrackInfo,
     DataTrackSchema,
     DisconnectReason,
@@ -68,11 +73,13 @@ def encoding_to_pb(kind: Any, encoding: FrameEncoding | SchemaEncoding | str | N
 
 def schema_from_pb(pb: Any) -> DataTrackSchema | None:
     """The ``schema`` of a message, if it has one."""
-    if not pb.HasField("schema"):
-        return None
-    encoding = pb.schema.encoding
+    return _schema_id_from_pb(pb.schema) if pb.HasField("schema") else None
+
+
+def _schema_id_from_pb(pb: Any) -> DataTrackSchema:
+    encoding = pb.encoding
     return DataTrackSchema(
-        pb.schema.name, str(encoding.custom) if encoding.HasField("custom") else SchemaEncoding(encoding.well_known)
+        pb.name, str(encoding.custom) if encoding.HasField("custom") else SchemaEncoding(encoding.well_known)
     )
 
 
@@ -81,6 +88,24 @@ def schema_to_pb(schema: DataTrackSchema | None) -> Any:
         return None
     encoding = encoding_to_pb(models.DataTrackSchemaEncoding, schema.encoding)
     return models.DataTrackSchemaId(name=schema.name, encoding=encoding)
+
+
+def data_blob_key_from_pb(pb: Any) -> DataBlobKey:
+    return _schema_id_from_pb(pb.schema_id) if pb.HasField("schema_id") else str(pb.generic)
+
+
+def data_blob_key_to_pb(key: DataBlobKey) -> Any:
+    if isinstance(key, str):
+        return models.DataBlobKey(generic=key)
+    return models.DataBlobKey(schema_id=schema_to_pb(key))
+
+
+def data_blob_from_pb(pb: Any) -> tuple[DataBlobKey, bytes]:
+    return data_blob_key_from_pb(pb.key), pb.contents
+
+
+def data_blob_to_pb(key: DataBlobKey, contents: bytes) -> Any:
+    return models.DataBlob(key=data_blob_key_to_pb(key), contents=contents)
 
 
 def data_track_from_pb(pb: Any) -> DataTrackInfo:

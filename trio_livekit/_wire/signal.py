@@ -27,6 +27,10 @@ from ..errors import DecodeError
 from .convert import (
     client_info_from_pb,
     client_info_to_pb,
+    data_blob_from_pb,
+    data_blob_key_from_pb,
+    data_blob_key_to_pb,
+    data_blob_to_pb,
     data_track_from_pb,
     data_track_to_pb,
     encoding_to_pb,
@@ -255,6 +259,14 @@ def _request_fields(request: m.Request) -> dict[str, Any]:
             return {"subscription_permission": _subscription_permission_to_pb(request)}
         case m.SyncState():
             return {"sync_state": _sync_state_to_pb(request)}
+        case m.StoreDataBlob(request_id, key, contents):
+            blob = data_blob_to_pb(key, contents)
+            return {"store_data_blob_request": rtc.StoreDataBlobRequest(request_id=request_id, blob=blob)}
+        case m.GetDataBlob(request_id, identity, key):
+            get = rtc.GetDataBlobRequest(
+                request_id=request_id, participant_identity=identity, key=data_blob_key_to_pb(key)
+            )
+            return {"get_data_blob_request": get}
         case m.Simulate(scenario, value):
             return {"simulate": rtc.SimulateScenario(**cast("Any", {scenario: value}))}
 
@@ -279,6 +291,10 @@ _REQUEST_DECODERS: dict[str, Callable[[Any], m.Request]] = {
     ),
     "subscription_permission": _subscription_permission_from_pb,
     "sync_state": _sync_state_from_pb,
+    "store_data_blob_request": lambda pb: m.StoreDataBlob(pb.request_id, *data_blob_from_pb(pb.blob)),
+    "get_data_blob_request": lambda pb: m.GetDataBlob(
+        pb.request_id, pb.participant_identity, data_blob_key_from_pb(pb.key)
+    ),
     "simulate": _simulate_from_pb,
 }
 
@@ -422,6 +438,12 @@ def _response_fields(response: m.Response) -> dict[str, Any]:
             return {"publish_data_track_response": rtc.PublishDataTrackResponse(info=data_track_to_pb(info))}
         case m.DataTrackUnpublished(info):
             return {"unpublish_data_track_response": rtc.UnpublishDataTrackResponse(info=data_track_to_pb(info))}
+        case m.DataBlobStored(request_id, key):
+            stored = rtc.StoreDataBlobResponse(request_id=request_id, key=data_blob_key_to_pb(key))
+            return {"store_data_blob_response": stored}
+        case m.DataBlobFetched(request_id, key, contents):
+            blob = data_blob_to_pb(key, contents)
+            return {"get_data_blob_response": rtc.GetDataBlobResponse(request_id=request_id, blob=blob)}
         case m.SubscriberHandles():
             return {"data_track_subscriber_handles": _handles_to_pb(response)}
         case m.RoomMoved(room, token, participant, others):
@@ -461,6 +483,8 @@ _RESPONSE_DECODERS: dict[str, Callable[[Any], m.Response]] = {
     "request_response": _request_response_from_pb,
     "publish_data_track_response": lambda pb: m.DataTrackPublished(data_track_from_pb(pb.info)),
     "unpublish_data_track_response": lambda pb: m.DataTrackUnpublished(data_track_from_pb(pb.info)),
+    "store_data_blob_response": lambda pb: m.DataBlobStored(pb.request_id, data_blob_key_from_pb(pb.key)),
+    "get_data_blob_response": lambda pb: m.DataBlobFetched(pb.request_id, *data_blob_from_pb(pb.blob)),
     "data_track_subscriber_handles": lambda pb: m.SubscriberHandles(
         {handle: published.track_sid for handle, published in pb.sub_handles.items()}
     ),

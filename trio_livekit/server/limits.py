@@ -24,6 +24,10 @@ class Limits:
     attributes_bytes: int = 64 << 10
     """All keys and values of one participant's attributes together."""
 
+    data_blob_key_bytes: int = 256
+    data_blobs_bytes: int = 64_000
+    """What one participant may store for others, keys and contents together; 0 to store nothing at all."""
+
     request_head_bytes: int = 64 << 10
     """HTTP request line and headers of a client that has not shown its token yet. A join request takes about 1 KiB."""
 

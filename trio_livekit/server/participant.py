@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from .._sansio.signal.messages import (
+    DataBlobKey,
     DataTrackInfo,
     DisconnectReason,
     ParticipantInfo,
@@ -91,6 +92,9 @@ class Participant:
 
     tracks: dict[int, Track] = field(default_factory=dict)
     """Own tracks by the publisher's handle."""
+
+    blobs: dict[DataBlobKey, bytes] = field(default_factory=dict)
+    """What it stored for others to get: the definitions of schemas."""
 
     subscribable: tuple[TrackPermission, ...] | None = None
     """Who may subscribe to its tracks, by its own wish; ``None`` for everyone."""

@@ -45,6 +45,10 @@ def handle_request(room: Room, participant: Participant, request: m.Request) -> 
             _update_subscription(out, room, participant, updates)
         case m.SubscriptionPermission():
             _update_permission(out, room, participant, request)
+        case m.StoreDataBlob():
+            _store_blob(out, room, participant, request)
+        case m.GetDataBlob():
+            _get_blob(out, room, participant, request)
         case m.UpdateMetadata():
             _update_metadata(out, room, participant, request)
         case m.SyncState(data_tracks=tracks):
@@ -143,6 +147,55 @@ def _update_permission(out: Outbox, room: Room, publisher: Participant, permissi
         if lost:
             snapshots(out, (member,))
         subscribe(out, room, member, [t.info.sid for t in publisher.tracks.values() if t.info.sid in member.wanted])
+
+
+# --- the definitions of schemas ---------------------------------------------------------------------------------------
+
+
+def _store_blob(out: Outbox, room: Room, participant: Participant, request: m.StoreDataBlob) -> None:
+    refusal = _blob_refusal(room.house.limits, participant, request)
+    if refusal is not None:
+        reason, text = refusal
+        out.append((participant, m.RequestResponse(request.request_id, reason, text)))
+        return
+    participant.blobs[request.key] = request.contents
+    out.append((participant, m.DataBlobStored(request.request_id, request.key)))
+
+
+def _blob_refusal(
+    limits: Limits, participant: Participant, request: m.StoreDataBlob
+) -> tuple[m.RequestReason, str] | None:
+    """In the words and the order of livekit-server. What would be replaced counts against the limit there as well."""
+    key_bytes, encoding = _key_bytes(request.key), None if isinstance(request.key, str) else request.key.encoding
+    if not limits.data_blobs_bytes:
+        return m.RequestReason.NOT_ALLOWED, "data blob not enabled"
+    if not 0 < key_bytes <= limits.data_blob_key_bytes:
+        return m.RequestReason.INVALID_REQUEST, "data blob is invalid"
+    if isinstance(encoding, str) and not 0 < len(encoding.encode()) <= _MAX_ENCODING_BYTES:
+        return m.RequestReason.INVALID_REQUEST, "encoding identifier is empty or exceeds the maximum length"
+    if not request.contents:
+        return m.RequestReason.INVALID_REQUEST, "data blob is empty"
+    stored = sum(_key_bytes(key) + len(contents) for key, contents in participant.blobs.items())
+    if stored + key_bytes + len(request.contents) > limits.data_blobs_bytes:
+        return m.RequestReason.LIMIT_EXCEEDED, "async attribute definition exceeds limit"
+    return None
+
+
+def _key_bytes(key: m.DataBlobKey) -> int:
+    """What a key counts. A livekit-server counts the names of the fields as well: some 40 bytes more for a schema."""
+    if isinstance(key, str):
+        return len(key.encode())
+    return len(key.name.encode()) + (len(key.encoding.encode()) if isinstance(key.encoding, str) else 1)
+
+
+def _get_blob(out: Outbox, room: Room, participant: Participant, request: m.GetDataBlob) -> None:
+    publisher = room.members.get(request.participant_identity)
+    contents = None if publisher is None else publisher.blobs.get(request.key)
+    if contents is None:
+        text = "participant not found" if publisher is None else "data blob not found"
+        out.append((participant, m.RequestResponse(request.request_id, m.RequestReason.NOT_FOUND, text)))
+    else:
+        out.append((participant, m.DataBlobFetched(request.request_id, request.key, contents)))
 
 
 # --- name, metadata and attributes ------------------------------------------------------------------------------------

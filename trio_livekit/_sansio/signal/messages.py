@@ -13,6 +13,9 @@ __all__ = [
     "ClientInfo",
     "ConnectionQuality",
     "ConnectionQualityUpdate",
+    "DataBlobFetched",
+    "DataBlobKey",
+    "DataBlobStored",
     "DataTrackInfo",
     "DataTrackPublished",
     "DataTrackSchema",
@@ -20,6 +23,7 @@ __all__ = [
     "DisconnectReason",
     "EncryptionType",
     "FrameEncoding",
+    "GetDataBlob",
     "IceServer",
     "Join",
     "JoinRequest",
@@ -48,6 +52,7 @@ __all__ = [
     "Simulate",
     "Speaker",
     "SpeakersChanged",
+    "StoreDataBlob",
     "SubscriberHandles",
     "SubscriptionPermission",
     "SubscriptionPermissionUpdate",
@@ -218,6 +223,10 @@ class DataTrackSchema:
 
     name: str
     encoding: SchemaEncoding | str = SchemaEncoding.UNSPECIFIED
+
+
+DataBlobKey = DataTrackSchema | str
+"""Under what a participant stores bytes at the server: a schema whose definition they are, or any text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -441,6 +450,24 @@ class SyncState:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreDataBlob:
+    """Keep bytes at the server for as long as the sender is in the room, for whoever knows the key."""
+
+    request_id: int
+    key: DataBlobKey
+    contents: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class GetDataBlob:
+    """Ask for what a participant stored under a key."""
+
+    request_id: int
+    participant_identity: str
+    key: DataBlobKey
+
+
+@dataclass(frozen=True, slots=True)
 class Simulate:
     """Ask the server to act out a fault (tests): the name and value of one ``SimulateScenario`` member."""
 
@@ -460,6 +487,8 @@ Request = (
     | UpdateDataSubscription
     | SubscriptionPermission
     | SyncState
+    | StoreDataBlob
+    | GetDataBlob
     | Simulate
 )
 """Whatever a client sends once joined."""
@@ -581,6 +610,23 @@ class DataTrackUnpublished:
 
 
 @dataclass(frozen=True, slots=True)
+class DataBlobStored:
+    """The server keeps what was stored under this key."""
+
+    request_id: int
+    key: DataBlobKey
+
+
+@dataclass(frozen=True, slots=True)
+class DataBlobFetched:
+    """What was asked for."""
+
+    request_id: int
+    key: DataBlobKey
+    contents: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriberHandles:
     """Every active data subscription of this client, by packet handle: a full snapshot each time."""
 
@@ -615,6 +661,8 @@ Response = (
     | RequestResponse
     | DataTrackPublished
     | DataTrackUnpublished
+    | DataBlobStored
+    | DataBlobFetched
     | SubscriberHandles
     | RoomMoved
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,8 +12,11 @@ from ..support import livekit, official
 from ..support.peers import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
+
+    OpenPeer = Callable[[], AbstractAsyncContextManager[official.Official]]
 
 _room_numbers = itertools.count(1)
 
@@ -60,4 +64,19 @@ async def python_peer(python_sdk: Path, tmp_path: Path) -> AsyncIterator[officia
 async def javascript_peer(javascript_sdk: tuple[str, Path], tmp_path: Path) -> AsyncIterator[official.Official]:
     """A participant with the JavaScript SDK, not in any room yet."""
     async with official.open_javascript(*javascript_sdk, tmp_path) as peer:
+        yield peer
+
+
+@pytest.fixture(params=["python", "javascript"])
+def open_official_peer(request: pytest.FixtureRequest, tmp_path: Path) -> OpenPeer:
+    """What starts a participant with either SDK."""
+    if request.param == "python":
+        return partial(official.open_python, request.getfixturevalue("python_sdk"), tmp_path / "python.log")
+    return partial(official.open_javascript, *request.getfixturevalue("javascript_sdk"), tmp_path)
+
+
+@pytest.fixture
+async def official_peer(open_official_peer: OpenPeer) -> AsyncIterator[official.Official]:
+    """A participant with one SDK, and in another run of the same test with the other, not in any room yet."""
+    async with open_official_peer() as peer:
         yield peer

@@ -9,7 +9,7 @@ attribute                               of
 ``lk.rpc_request_version``              request; decimal, "2"
 ======================================  =====================================
 
-Source: ``rpc/utils.ts`` of client-sdk-js, and captures (tests/interop/test_official_js.py).
+Source: ``rpc/utils.ts`` of client-sdk-js, and captures (tests/interop/test_official_sdks.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trio_livekit._sansio.channels import ChannelOpened, MessageReceived
@@ -21,14 +20,6 @@ B: Address = ("198.51.100.2", 5002)
 STRANGER: Address = ("203.0.113.66", 666)
 
 CERTIFICATES = (generate_certificate(), generate_certificate())
-
-
-@dataclass
-class Identity:
-    """What one side's description says; a test may make it lie."""
-
-    candidates: list[Address]
-    fingerprint: Fingerprint
 
 
 class End:

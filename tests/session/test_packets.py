@@ -154,7 +154,6 @@ async def test_a_receipt_is_settled_by_the_acknowledgement(bench: Bench) -> None
 
 async def test_a_resume_acknowledges_as_well(bench: Bench) -> None:
     receipts = [await bench.packets.send_reliable(user(str(number))) for number in range(3)]
-    bench.packets.on_signal_lost()
     bench.packets.on_resumed(2)
     assert [receipt.is_acked for receipt in receipts] == [True, True, False]
     assert bench.payloads() == [b"0", b"1", b"2"]  # the association lives: nothing is sent twice

@@ -120,7 +120,6 @@ class World:
         self.sender.on_progress()
 
     def resume(self, _count: int) -> None:
-        self.sender.on_signal_lost()
         self.sender.on_resumed(self.session.last_sequence)
 
     def lose(self, _count: int) -> None:

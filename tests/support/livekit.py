@@ -47,10 +47,6 @@ class LiveKitServer:
     pid: int
     log_path: Path
 
-    @property
-    def http_url(self) -> str:
-        return self.url.replace("ws", "http", 1)
-
     def token(self, identity: str, room: str = "test", **grants: Any) -> str:
         """An access token to join ``room``. ``grants`` are video grants by JSON name (``canPublishData=False``)."""
         now = int(time.time())

@@ -220,11 +220,6 @@ class SessionDescription:
         return self.session.value("ice-lite") is not None
 
     @property
-    def ice_options(self) -> set[str]:
-        """What the peer's ICE agent can do, such as ``trickle``."""
-        return {option for text in self._transport_values("ice-options") for option in text.split()}
-
-    @property
     def candidates(self) -> list[str]:
         """The candidates, each beginning with ``candidate:``."""
         return [f"candidate:{value}" for value in self._transport_values("candidate")]

@@ -166,10 +166,6 @@ class Calling:
         self._calls.on_response(response, sender)
         self._wake_ended()
 
-    def expects(self, request_id: str, sender: str) -> bool:
-        """Whether a response to this request, from there, would make a difference."""
-        return self._calls.find(request_id, sender) is not None
-
     # --- the session, and who is in it --------------------------------------------------------------------------------
 
     def on_joined(self, identity: str) -> None:

@@ -522,9 +522,6 @@ class Packets:
         for watcher in self._watchers:
             watcher.on_participant_left(info)
 
-    def on_signal_lost(self) -> None:
-        """Signalling is lost. Packets do not need it, and flow on."""
-
     def on_resumed(self, last_message_seq: int) -> None:
         """The session goes on, and the server has told the number of the last packet that it received.
 

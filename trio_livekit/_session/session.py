@@ -348,7 +348,6 @@ class Session:
             self._is_heard = False
             self.publishing.on_signal_lost()
             self.subscribing.on_signal_lost()
-            self.packets.on_signal_lost()
             self.updating.on_signal_lost()
             self.inquiries.on_signal_lost()
 

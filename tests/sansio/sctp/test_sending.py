@@ -55,7 +55,7 @@ def test_limits_on_messages():
         pair.a.send(0, 53, b"", now=pair.now)
     with pytest.raises(ValueError, match="1001 bytes"):
         pair.a.send(0, 53, bytes(1001), now=pair.now)
-    pair.a.set_max_message_size(0)
+    pair = joined(max_message_size=0)
     pair.a.send(0, 53, bytes(100_000), now=pair.now)
     pair.run_until_idle()
     assert messages(pair.b_events) == [bytes(100_000)]

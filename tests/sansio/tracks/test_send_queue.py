@@ -172,18 +172,6 @@ def test_a_late_timer_does_not_slow_the_pace_but_a_very_late_one_makes_no_burst(
     assert queue.next_timeout() == 18.0
 
 
-def test_freed() -> None:
-    queue = SendQueue(burst_bytes=1000)
-    queue.push(1, frame("a"))
-    queue.push(2, frame("b", 2))
-    assert queue.take_freed() == set()
-    queue.packets_to_send(0, 1.0)
-    assert queue.take_freed() == {1}
-    assert queue.take_freed() == set()
-    assert queue.drop(2) == 1
-    assert queue.take_freed() == {2}
-
-
 def test_drop_frees_the_way_for_others() -> None:
     queue = SendQueue(burst_bytes=1000, spacing_s=1.0)
     queue.push(1, frame("a", 3))

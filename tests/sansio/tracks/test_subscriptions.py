@@ -416,14 +416,6 @@ class TestResumed:
         assert sent(core) == {}
 
 
-def test_disconnected() -> None:
-    core = active(A, B)
-    core.unwant(B, 0.0)
-    core.on_disconnected(0.0)
-    assert core.poll_events() == [Ended(A)]
-    assert sent(core) == {}
-
-
 def test_bad_packets_are_counted_and_dropped() -> None:
     core = active(A)
     for bad in (b"", bytes(11), bytes(12), b"\x20" + bytes(20)):

@@ -145,21 +145,21 @@ class Calls:
         """The caller has its outcome, or wants none any more: what still comes for the call is nobody's."""
         del self._calls[call.request_id]
 
-    def find(self, request_id: str, sender: str) -> Call | None:
+    def _find(self, request_id: str, sender: str) -> Call | None:
         """The call that ``sender`` may say something about under this name."""
         call = self._calls.get(request_id)
         return call if call is not None and call.callee == sender else None
 
     def on_ack(self, request_id: str, sender: str) -> Call | None:
         """An ``RpcAck`` came; returns the call that it is for."""
-        call = self.find(request_id, sender)
+        call = self._find(request_id, sender)
         if call is not None:
             call.on_ack()
         return call
 
     def on_response(self, response: RpcResponse, sender: str) -> None:
         """An ``RpcResponse`` came, or a text stream that stands for one."""
-        call = self.find(response.request_id, sender)
+        call = self._find(response.request_id, sender)
         if call is None or call.outcome is not None:
             return
         said = response.fault

@@ -9,7 +9,6 @@ from __future__ import annotations
 __all__ = ["Association"]
 
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ...errors import DecodeError, TransportError
@@ -118,10 +117,6 @@ class Association:
         """The application is done with `size` bytes that were delivered to it (``Config.manual_window``)."""
         if self._link is not None:
             self._link.receiver.consume(size)
-
-    def set_max_message_size(self, size: int) -> None:
-        """The peer's a=max-message-size became known; 0 means no limit."""
-        self._config = replace(self._config, max_message_size=size)
 
     def set_low_water(self, stream_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the stream's buffered amount falls to `size` from above."""

@@ -59,7 +59,6 @@ class SendQueue:
         "_buffered_limit",
         "_burst_bytes",
         "_frames_per_track",
-        "_freed",
         "_in_progress",
         "_last_paced",
         "_next_burst",
@@ -93,7 +92,6 @@ class SendQueue:
         self._next_burst = 0.0
         self._last_paced = -math.inf  # when the last packet of a large frame went
         self._paced = False  # whether anything waits for the next burst, and for that alone
-        self._freed: set[int] = set()
 
     def passes(self, packets: list[bytes], buffered_amount: int) -> bool:
         """Whether a frame may go to the channel at once, past the queue, in the caller's own step."""
@@ -147,7 +145,6 @@ class SendQueue:
             waiting = 0
             if finished:
                 queue.popleft()
-                self._freed.add(track)
                 turns.rotate(-1)
                 if not queue:
                     del self._queues[track]
@@ -164,11 +161,6 @@ class SendQueue:
         """Whether something waits for the channel to drain, and not for the pace."""
         return bool(self._turns) and not self._paced
 
-    def take_freed(self) -> set[int]:
-        """The tracks of which a frame has left the queue since the last call: those who wait for room may try again."""
-        freed, self._freed = self._freed, set()
-        return freed
-
     def drop(self, track: int) -> int:
         """Forget the frames of one track; returns how many there were, one that was partly sent included."""
         queue = self._queues.pop(track, None)
@@ -178,7 +170,6 @@ class SendQueue:
         if self._in_progress == track:
             self._in_progress = None
             self._next_packet = 0
-        self._freed.add(track)
         return len(queue)
 
     def clear(self) -> dict[int, int]:

@@ -241,14 +241,6 @@ class Subscriptions:
         for subscription in list(self._subscriptions.values()):
             self._start_waiting(subscription, now)
 
-    def on_disconnected(self, now: float) -> None:
-        """The session is over for good."""
-        for sid in list(self._subscriptions):
-            self.on_unpublished(sid, now)
-        self._end(list(self._lingering))
-        self._snapshot = {}
-        self._handles = {}
-
     # --- the doors of a core ----------------------------------------------------------------------------------------
 
     @property

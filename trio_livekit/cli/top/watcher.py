@@ -79,7 +79,6 @@ class Watcher:
     def __init__(self, room: Room) -> None:
         self.room = room
         self.meters: dict[RemoteDataTrack, TrackMeter] = {}
-        self.is_reconnecting = False
 
     def of(self, identity: str) -> list[TrackMeter]:
         """The meters of one participant's tracks, by name."""

@@ -137,10 +137,6 @@ class Receiver:
         """Whether a SACK, though not due, would tell the peer something: it may ride with other chunks."""
         return self.sack_at is not None or self._sack_now
 
-    def ask_sack(self) -> None:
-        """Send a SACK at the next opportunity."""
-        self._sack_now = True
-
     def sack(self) -> bytes:
         """The SACK chunk for what has arrived by now."""
         tracker = self.tracker

@@ -157,6 +157,42 @@ async def test_what_is_asked_for_meanwhile_waits(stage: Stage) -> None:
             stage.proxy.refuses = False
 
 
+@pytest.mark.parametrize("clue", ["frames", "another track", "a track of one's own"])
+async def test_a_list_of_handles_that_is_lost(stage: Stage, clue: str) -> None:
+    """A server does not say again which subscriptions it has established: what follows shows it, or is made to."""
+    async with AsyncExitStack() as stack:
+        track = await stack.enter_async_context(stage.bob.publish_data_track("wanted"))
+        if clue != "frames":
+            who = stage.bob if clue == "another track" else stage.alice
+            await stack.enter_async_context(who.publish_data_track("unwanted"))
+        if clue == "another track":
+            await remote_track(stage.alice, "bob", "unwanted")
+        remote = await remote_track(stage.alice, "bob", "wanted")
+        subscribed = trio.Event()
+
+        async def subscribe() -> None:
+            async with remote.subscribe() as frames:
+                subscribed.set()
+                await frames.receive()
+
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                stage.proxy.is_deaf = True
+                nursery.start_soon(subscribe)
+                await trio.sleep(0.05)
+                assert not subscribed.is_set()
+                stage.proxy.is_deaf = False
+                stage.proxy.cut()
+                while not subscribed.is_set():
+                    if clue == "frames":
+                        await track.send(b"x")
+                    await trio.sleep(0.01)
+                await track.send(b"y")
+            core = stage.alice._session.subscribing._core
+            while core._subscriptions:  # noqa: ASYNC110 - whatever was asked for on the way is given up again
+                await trio.sleep(0.01)
+
+
 async def test_who_came_and_went_meanwhile(stage: Stage) -> None:
     def connect(identity: str) -> AbstractAsyncContextManager[lk.Room]:
         return lk.connect(stage.server.url, stage.server.token(identity, stage.room_name))

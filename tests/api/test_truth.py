@@ -151,28 +151,29 @@ async def test_signalling_cut_at_every_step_of_joining(server: ServerUnderTest, 
 
 
 async def test_signalling_cut_at_every_step_of_asking(server: ServerUnderTest, room_name: str) -> None:
-    """What is asked for meanwhile is done, sooner or later."""
+    """What is asked for meanwhile is done, and soon."""
     token = server.token("alice", room_name, can_update_own_metadata=True)
+
+    async def echo(invocation: lk.RpcInvocation) -> str:
+        return invocation.payload
+
     async with (
         signal_proxy(server.url) as proxy,
         lk.connect(server.url, server.token("bob", room_name)) as bob,
         lk.connect(proxy.url, token, reconnect=QUICK) as alice,
+        bob.register_rpc_method("echo", echo),
     ):
         for relayed in (1, 30, 60, 90, 150, 250, 400, 700):
             async with bob.publish_data_track(f"track {relayed}"):
                 theirs = await remote_track(alice, "bob", f"track {relayed}")
                 proxy.cut_after(relayed)
                 with trio.fail_after(10):
-                    await ask_for_everything(alice, theirs, subscribing=not server.is_real)
+                    await ask_for_everything(alice, theirs)
                     await alice.wait_connected()
 
 
-async def ask_for_everything(alice: lk.Room, theirs: lk.RemoteDataTrack, *, subscribing: bool) -> None:
-    """All at the same time: a publication, a subscription, and a change of one's own name.
-
-    A livekit-server does not say again which handles it has given, once that was lost with the websocket: until
-    something changes, or for 10 seconds, when the subscription fails with an error of its own.
-    """
+async def ask_for_everything(alice: lk.Room, theirs: lk.RemoteDataTrack) -> None:
+    """All at the same time: a publication and its end, a subscription, a change of one's own name, and a call."""
 
     async def publish() -> None:
         async with alice.publish_data_track(theirs.name) as track:
@@ -182,9 +183,12 @@ async def ask_for_everything(alice: lk.Room, theirs: lk.RemoteDataTrack, *, subs
         async with theirs.subscribe():
             pass
 
+    async def call() -> None:
+        assert await alice.perform_rpc(destination_identity="bob", method="echo", payload="x") == "x"
+
     async with trio.open_nursery() as nursery:
         nursery.start_soon(publish)
-        if subscribing:
-            nursery.start_soon(subscribe)
+        nursery.start_soon(subscribe)
+        nursery.start_soon(call)
         nursery.start_soon(alice.local_participant.set_name, theirs.name)
     assert alice.local_participant.name == theirs.name

@@ -26,6 +26,8 @@ class SignalProxy:
         """Whether new connections are accepted, and nothing passes through them."""
         self.accepted = 0
         """Connections relayed so far."""
+        self.is_deaf = False
+        """Whether what the server says is lost on the way."""
         self.bytes_to_relay = math.inf
         """Of the next connection, in both directions together; then it is cut."""
         self._connections: dict[trio.CancelScope, list[float]] = {}
@@ -58,28 +60,35 @@ class SignalProxy:
                         await trio.sleep_forever()
                 async with client, await trio.open_tcp_stream(parts.hostname, parts.port) as server:
                     async with trio.open_nursery() as nursery:
-                        nursery.start_soon(_pump, client, server, budget, scope)
-                        await _pump(server, client, budget, scope)
+                        nursery.start_soon(self._pump, client, server, budget, scope)
+                        await self._pump(server, client, budget, scope, is_down=True)
                         nursery.cancel_scope.cancel("the server closed the connection")
             except OSError:
                 pass  # nobody listens there
             finally:
                 del self._connections[scope]
 
-
-async def _pump(
-    source: trio.SocketStream, sink: trio.SocketStream, budget: list[float], scope: trio.CancelScope
-) -> None:
-    try:
-        async for chunk in source:
-            await sink.send_all(chunk[: int(min(budget[0], len(chunk)))])
-            budget[0] -= len(chunk)
-            if budget[0] <= 0:
-                scope.cancel("the connection has relayed what it was to relay")
-    except (trio.BrokenResourceError, trio.ClosedResourceError):
-        pass
-    else:
-        scope.cancel("one end closed the connection")
+    async def _pump(
+        self,
+        source: trio.SocketStream,
+        sink: trio.SocketStream,
+        budget: list[float],
+        scope: trio.CancelScope,
+        *,
+        is_down: bool = False,
+    ) -> None:
+        try:
+            async for chunk in source:
+                if is_down and self.is_deaf:
+                    continue
+                await sink.send_all(chunk[: int(min(budget[0], len(chunk)))])
+                budget[0] -= len(chunk)
+                if budget[0] <= 0:
+                    scope.cancel("the connection has relayed what it was to relay")
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        else:
+            scope.cancel("one end closed the connection")
 
 
 @asynccontextmanager

@@ -550,6 +550,7 @@ class Session:
                 case SelfChanged(_, new):
                     self._listener(event)
                     self.publishing.on_own_tracks(new.data_tracks)
+                    self.subscribing.on_own_tracks(new.data_tracks)
                     self.packets.on_permission(new.permission)
                     self._on_own_permission(new.permission)
 

@@ -27,7 +27,7 @@ from .._sansio.encryption.complaints import DecryptionFailureReason
 from .._sansio.signal.messages import EncryptionType
 from .._sansio.tracks import catalogue
 from .._sansio.tracks.depacketizer import Depacketizer, TrackFrame
-from .._sansio.tracks.subscriptions import Active, Ended, Subscriptions, TimedOut
+from .._sansio.tracks.subscriptions import Active, Ended, InDoubt, Subscriptions, TimedOut
 from ..errors import SubscribeError, SubscribeErrorReason
 from .mailbox import Mailbox
 from .stats import Retired, TrackStats
@@ -200,6 +200,7 @@ class Subscribing:
         self._announce = announce
         self._reschedule = reschedule
         self._sealing = sealing
+        self._own_sids: frozenset[str] = frozenset()
         self._catalogue = catalogue.Catalogue()
         self._core = Subscriptions()
         self._tracks: dict[str, RemoteTrack] = {}
@@ -255,6 +256,7 @@ class Subscribing:
 
     def on_packet(self, data: bytes) -> None:
         """One message of the data track channel."""
+        is_in_doubt = self._core.is_in_doubt
         received = self._receive(data)
         if received is not None:
             sid, frame = received
@@ -265,6 +267,8 @@ class Subscribing:
                     reader.put(frame)
             else:
                 track.open(frame)
+        if is_in_doubt:
+            self._pump()
 
     def stats(self) -> dict[tuple[str, str], TrackStats]:
         """The tracks that are or were subscribed, by their publisher's identity and their name."""
@@ -288,6 +292,13 @@ class Subscribing:
     def on_participant_left(self, info: ParticipantInfo) -> None:
         """A participant is gone, and its tracks with it."""
         self._on_catalogue(self._catalogue.update([(info.identity, ())]))
+
+    def on_own_tracks(self, tracks: tuple[DataTrackInfo, ...]) -> None:
+        """The complete list of our own tracks, which nobody here reads, but which may have served as probes."""
+        sids = frozenset(info.sid for info in tracks)
+        for sid in self._own_sids - sids:
+            self._core.on_unpublished(sid, trio.current_time())
+        self._own_sids = sids
 
     def on_handles(self, handles: dict[int, str]) -> None:
         """The complete list of active subscriptions."""
@@ -314,6 +325,7 @@ class Subscribing:
     def on_session_lost(self) -> None:
         """The session is over, and another is to take its place. The readers wait."""
         self._is_heard = False
+        self._own_sids = frozenset()
         self._core.reset()
         self._pump()
 
@@ -401,10 +413,19 @@ class Subscribing:
                     self._tracks[sid].attempt.settle()
                 case TimedOut(sid):
                     self._fail(self._tracks[sid])
+                case InDoubt():
+                    self._probe()
                 case Ended(sid):
                     for reader in self._retire(sid).readers:
                         reader.end()
         self._reschedule()
+
+    def _probe(self) -> None:
+        """Any track will do that nobody reads."""
+        theirs = [sid for sid, track in self._tracks.items() if not track.readers and not track.ended.is_set()]
+        if not any(self._core.probe(sid) for sid in (*theirs, *self._own_sids)):
+            self._core.presume()
+            self._pump()
 
     def _fail(self, track: RemoteTrack) -> None:
         text = f"the server did not forward {track.name!r} within 10 s; perhaps subscribing to it is not permitted"

@@ -12,7 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from trio_livekit._sansio.signal.messages import UpdateDataSubscription
 from trio_livekit._sansio.tracks.depacketizer import Depacketizer
 from trio_livekit._sansio.tracks.packet import FINAL, SINGLE, START, Packet, encode
-from trio_livekit._sansio.tracks.subscriptions import LINGER_S, Active, Ended, Paused, Subscriptions, TimedOut
+from trio_livekit._sansio.tracks.subscriptions import (
+    LINGER_S,
+    PROBE_AFTER_S,
+    Active,
+    Ended,
+    InDoubt,
+    Paused,
+    Subscriptions,
+    TimedOut,
+)
 
 A, B = "DTR_a", "DTR_b"
 
@@ -405,6 +414,8 @@ class TestResumed:
         assert core.next_timeout() is None
         core.on_resumed(60.0)
         assert sent(core) == {A: True, B: True}
+        assert core.next_timeout() == 60.0 + PROBE_AFTER_S
+        core.on_handles({}, 60.1)
         assert core.next_timeout() == 63.0
 
     def test_a_lost_unsubscription_is_not_repeated(self) -> None:
@@ -414,6 +425,120 @@ class TestResumed:
         core.on_signal_lost()
         core.on_resumed(1.0)
         assert sent(core) == {}
+
+
+class TestAListThatIsLost:
+    """The server has established what was asked for, and the word of it went down with the signal connection."""
+
+    @staticmethod
+    def lost(*sids: str, established: tuple[str, ...] = ()) -> Subscriptions:
+        core = active(*established)
+        for sid in sids:
+            core.want(sid, Depacketizer(), 0.0)
+        sent(core)
+        core.on_signal_lost()
+        return core
+
+    def test_a_packet_says_it_as_well(self) -> None:
+        core = self.lost(A, established=(B,))
+        received = core.receive(message(7, payload=b"first"))
+        assert received is not None
+        assert (received[0], received[1].payload) == (A, b"first")
+        assert core.poll_events() == [Active(A, 7)]
+        core.on_resumed(1.0)
+        assert sent(core) == {}
+        core.on_handles({1: B, 7: A}, 1.0)
+        assert core.poll_events() == []
+
+    def test_not_a_packet_of_what_was_subscribed_before(self) -> None:
+        core = active(B)
+        core.unwant(B, 0.0)
+        sent(core)
+        core.on_handles({}, 0.0)
+        core.want(A, Depacketizer(), 0.0)
+        sent(core)
+        core.on_signal_lost()
+        assert core.receive(message(1)) is None
+        assert core.poll_events() == []
+
+    def test_not_a_packet_of_what_may_have_been_subscribed(self) -> None:
+        core = self.lost(A, B)
+        core.on_unpublished(B, 0.0)
+        assert core.receive(message(7)) is None
+        assert core.poll_events() == [Ended(B)]
+
+    def test_not_while_the_list_is_sure_to_come(self) -> None:
+        core = Subscriptions()
+        core.want(A, Depacketizer(), 0.0)
+        sent(core)
+        assert core.receive(message(7)) is None
+        assert core.poll_events() == []
+
+    def test_nobody_wants_it_any_more(self) -> None:
+        core = self.lost(A)
+        core.unwant(A, 0.0)
+        core.on_resumed(1.0)
+        assert core.receive(message(7)) is None
+        assert sent(core) == {A: False}
+        core.on_handles({}, 1.0)
+        assert core.poll_events() == []
+
+    def test_packets_of_several(self) -> None:
+        """When there are as many handles as there are tracks, all are subscribed: giving one up brings a list."""
+        core = self.lost(A, B)
+        core.on_resumed(1.0)
+        assert sent(core) == {A: True, B: True}
+        assert core.receive(message(7)) is None
+        assert core.receive(message(7)) is None
+        assert sent(core) == {}
+        assert core.receive(message(8)) is None
+        assert sent(core) == {A: False}
+        core.on_handles({8: B}, 1.1)
+        assert core.poll_events() == [Active(B, 8)]
+        assert sent(core) == {A: True}
+        core.on_handles({8: B, 9: A}, 1.2)
+        assert core.poll_events() == [Active(A, 9)]
+
+    def test_a_probe(self) -> None:
+        core = self.lost(A)
+        core.on_resumed(1.0)
+        sent(core)
+        core.handle_timeout(1.0 + PROBE_AFTER_S)
+        assert core.poll_events() == [InDoubt()]
+        assert not core.probe(A)
+        assert core.probe(B)
+        assert not core.probe(B)
+        assert sent(core) == {B: True}
+        core.on_handles({7: A, 8: B}, 1.4)
+        assert core.poll_events() == [Active(A, 7)]
+        assert sent(core) == {B: False}
+        core.on_handles({7: A}, 1.5)
+        assert core.next_timeout() is None
+
+    def test_presumed(self) -> None:
+        core = self.lost(A)
+        core.on_resumed(1.0)
+        core.handle_timeout(1.0 + PROBE_AFTER_S)
+        assert core.poll_events() == [InDoubt()]
+        core.presume()
+        core.presume()
+        assert core.poll_events() == [Active(A, None)]
+        core.handle_timeout(60.0)
+        assert core.poll_events() == [InDoubt()]
+        assert core.receive(message(7)) is not None
+        assert core.poll_events() == [Active(A, 7)]
+
+    def test_several_are_not_presumed(self) -> None:
+        core = self.lost(A, B)
+        core.on_resumed(1.0)
+        core.presume()
+        assert core.poll_events() == []
+
+    def test_nothing_is_in_doubt(self) -> None:
+        core = self.lost(established=(A,))
+        core.on_resumed(1.0)
+        assert core.next_timeout() is None
+        assert core.receive(message(7)) is None
 
 
 def test_bad_packets_are_counted_and_dropped() -> None:
@@ -459,6 +584,7 @@ class Histories(RuleBasedStateMachine):
         self.server: dict[int, str] = {}
         self.next_handle = 1
         self.lost = False
+        self.probes: set[str] = set()
 
     @rule(sid=st.sampled_from(SIDS))
     def want(self, sid: str) -> None:
@@ -481,12 +607,21 @@ class Histories(RuleBasedStateMachine):
             return
         for sid, subscribe in sent(self.core).items():
             if subscribe:
-                assert sid in self.wanted
+                assert sid in self.wanted | self.probes
                 self.wishes.add(sid)
             else:
-                assert sid in self.list.values()
-                assert sid not in self.wanted
+                # What is wanted is given up only to provoke a list, where one may be lost.
+                assert sid in self.list.values() or sid in self.server.values()
+                assert sid not in self.wanted or sid not in self.list.values()
                 self.wishes.discard(sid)
+
+    @precondition(lambda self: self.server)
+    @rule(data=st.data())
+    def bring(self, data: st.DataObject) -> None:
+        """A packet of any track that the server forwards."""
+        handle = data.draw(st.sampled_from(sorted(self.server)))
+        received = self.core.receive(message(handle))
+        assert received is None or (received[0] == self.server[handle] and received[0] in self.wanted)
 
     @rule(data=st.data())
     def reconcile(self, data: st.DataObject) -> None:
@@ -557,11 +692,16 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def read(self) -> None:
         for event in self.core.poll_events():
+            if isinstance(event, InDoubt):
+                self.resolve()
+                continue
             sid = event.sid
             assert sid in (self.lingering if isinstance(event, Ended) else self.wanted)
             match event:
                 case Ended():
                     self.lingering.remove(sid)
+                case Active(_, None):
+                    assert sid not in self.up
                 case Active():
                     self.up.add(sid)
                 case Paused():
@@ -572,8 +712,17 @@ class Histories(RuleBasedStateMachine):
                     self.wanted.remove(sid)
                 case _:
                     raise AssertionError(event)
-        routed = {sid for handle in self.list if (sid := self.core.route(handle)) is not None}
+        routed = {sid for handle in {**self.list, **self.server} if (sid := self.core.route(handle)) is not None}
         assert routed - self.lingering == self.up
+
+    def resolve(self) -> None:
+        """What there is to be done about a list that may be lost."""
+        for sid in sorted(set(SIDS) - self.wanted - self.gone):
+            if self.core.probe(sid):
+                self.probes.add(sid)
+                return
+        self.core.presume()
+        self.read()
 
     def teardown(self) -> None:
         """Left in peace, what is wanted flows, and nothing else does."""

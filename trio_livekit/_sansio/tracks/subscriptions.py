@@ -11,11 +11,17 @@ active for us; whether a track is on that list is all that can be known. What fo
 - A server may lose a request that closely follows its opposite. So after one, the list is awaited before the other.
 - That a track is unpublished is told over another connection than its packets take, and may overtake the last of them.
   So what is unpublished goes on for a moment.
+- A list that is lost with a signal connection is not sent again before something changes, and asking again for what is
+  subscribed changes nothing. So where that may have happened, packets with a handle that no list has named are taken as
+  the word of it, if they can be of one track only. Or a list is provoked: by a subscription to another track, a probe,
+  which is given up again at once; or by giving up one of several that are known, from the number of such handles, to be
+  subscribed. If none of that is possible, the one that is waited for is taken for subscribed: a list, or a packet, will
+  say so when there is anything to be had from it.
 """
 
 from __future__ import annotations
 
-__all__ = ["Active", "Ended", "Paused", "SubscriptionEvent", "Subscriptions", "TimedOut"]
+__all__ = ["Active", "Ended", "InDoubt", "Paused", "SubscriptionEvent", "Subscriptions", "TimedOut"]
 
 import enum
 from typing import TYPE_CHECKING, NamedTuple
@@ -38,15 +44,18 @@ REPEAT_INTERVAL_S = 3.0
 UNSUBSCRIBE_WAIT_S = 4.0
 """How long to wait for the list to show an unsubscription before subscribing all the same: one such tick and more."""
 
+PROBE_AFTER_S = 0.3
+"""How long after a resume a list may take that only the request to repeat a subscription provokes."""
+
 LINGER_S = 0.1
 """How long the last packets of a track may come after the news that it is unpublished."""
 
 
 class Active(NamedTuple):
-    """Frames flow, for the first time or again, under this packet handle."""
+    """Frames flow, for the first time or again, under this packet handle; ``None`` where they are taken to flow."""
 
     sid: str
-    handle: int
+    handle: int | None
 
 
 class Paused(NamedTuple):
@@ -67,7 +76,12 @@ class Ended(NamedTuple):
     sid: str
 
 
-SubscriptionEvent = Active | Paused | TimedOut | Ended
+class InDoubt(NamedTuple):
+    """A list may have been lost, and subscriptions wait for it. Any track that is not wanted may serve as a ``probe``;
+    if there is none, ``presume``."""
+
+
+SubscriptionEvent = Active | Paused | TimedOut | Ended | InDoubt
 
 
 class _InFlight(enum.Enum):
@@ -107,6 +121,11 @@ class Subscriptions:
         self._outbox: dict[str, bool] = {}
         self._events: list[SubscriptionEvent] = []
         self._suspended = False
+        self._named: set[int] = set()  # the handles of all lists of this session
+        self._unnamed: set[int] = set()  # those of packets, while a list may be lost
+        self._probe_at: float | None = None
+        self.is_in_doubt = False
+        """Whether a list may be lost, so that packets may bring events."""
         self.bad_packets = 0
         self.unknown_handles = 0
 
@@ -120,6 +139,8 @@ class Subscriptions:
             self.bad_packets += 1
             return None
         subscription = self._routes.get(packet[1])
+        if subscription is None and self.is_in_doubt:
+            subscription = self._recognize(packet[1])
         if subscription is None:
             # Some always come before the list that explains them, or after an unsubscription.
             self.unknown_handles += 1
@@ -162,6 +183,10 @@ class Subscriptions:
 
     def on_handles(self, handles: Mapping[int, str], now: float) -> None:
         """The list of active handles; it replaces the one before."""
+        self.is_in_doubt = False
+        self._probe_at = None
+        self._unnamed = set()
+        self._named.update(handles)
         self._snapshot = dict(handles)
         self._handles = {sid: handle for handle, sid in handles.items()}
         for subscription in list(self._subscriptions.values()):
@@ -182,6 +207,7 @@ class Subscriptions:
         if subscription is None:
             return
         self._outbox.pop(sid, None)
+        self._end_doubt(subscription)
         if subscription.handle is not None:
             self._lingering[sid] = now + LINGER_S, subscription
         elif subscription.depacketizer is not None:
@@ -193,6 +219,7 @@ class Subscriptions:
         if subscription is None:
             return
         self._forget(subscription)
+        self._end_doubt(subscription)
         if subscription.depacketizer is None:
             return
         successor = self._subscriptions[new_sid] = _Subscription(new_sid)
@@ -205,14 +232,20 @@ class Subscriptions:
     def on_signal_lost(self) -> None:
         """The signal connection is gone, for now."""
         self._suspended = True
+        self._probe_at = None
+        self._unnamed = set()
         for subscription in self._subscriptions.values():
             subscription.deadline = subscription.retry_at = None
+        self.is_in_doubt = bool(self._doubtful())
 
     def on_resumed(self, now: float) -> None:
-        """The session goes on over another signal connection. The list still holds; requests may have been lost."""
+        """The session goes on over another signal connection. Requests, and the list after the one that holds, may have
+        been lost."""
         self._suspended = False
         for subscription in list(self._subscriptions.values()):
             self._start_waiting(subscription, now)
+        if self.is_in_doubt:
+            self._probe_at = now + PROBE_AFTER_S
 
     def reset(self) -> None:
         """A new session takes the place of the old one, and nothing of that holds. Feed its publications, then
@@ -222,6 +255,10 @@ class Subscriptions:
         self._handles = {}
         self._routes = {}
         self._outbox = {}
+        self._named = set()
+        self._unnamed = set()
+        self._probe_at = None
+        self.is_in_doubt = False
         self._end(list(self._lingering))
         for subscription in list(self._subscriptions.values()):
             if subscription.depacketizer is None:
@@ -240,6 +277,25 @@ class Subscriptions:
         self._suspended = False
         for subscription in list(self._subscriptions.values()):
             self._start_waiting(subscription, now)
+
+    def probe(self, sid: str) -> bool:
+        """Ask for a track that is published and not wanted, for nothing but the list that follows.
+
+        Returns whether that makes sense. ``on_unpublished`` is to be told of the track as of any other.
+        """
+        if self._suspended or sid in self._subscriptions or sid in self._handles:
+            return False
+        subscription = self._subscriptions[sid] = _Subscription(sid)
+        self._request(subscription, _InFlight.SUBSCRIBE)
+        return True
+
+    def presume(self) -> None:
+        """No list can be provoked: the one subscription that waits for it need not wait any longer."""
+        doubtful = self._doubtful()
+        if len(doubtful) == 1 and doubtful[0].depacketizer is not None and not doubtful[0].established:
+            doubtful[0].established = True
+            doubtful[0].deadline = None
+            self._events.append(Active(doubtful[0].sid, None))
 
     # --- the doors of a core ----------------------------------------------------------------------------------------
 
@@ -265,11 +321,17 @@ class Subscriptions:
     def next_timeout(self) -> float | None:
         """When to call ``handle_timeout``."""
         clocks = (t for s in self._subscriptions.values() for t in (s.deadline, s.retry_at) if t is not None)
-        return min((*clocks, *(until for until, _ in self._lingering.values())), default=None)
+        probe_at = () if self._probe_at is None else (self._probe_at,)
+        return min((*clocks, *(until for until, _ in self._lingering.values()), *probe_at), default=None)
 
     def handle_timeout(self, now: float) -> None:
         """Repeat requests, and give up waiting for what never came."""
         self._end([sid for sid, (until, _) in self._lingering.items() if until <= now])
+        if self._probe_at is not None and self._probe_at <= now:
+            self._probe_at = None
+            if any(subscription.depacketizer is not None for subscription in self._doubtful()):
+                self._probe_at = now + REPEAT_INTERVAL_S
+                self._events.append(InDoubt())
         for subscription in list(self._subscriptions.values()):
             if subscription.deadline is not None and subscription.deadline <= now:
                 self._release(subscription)
@@ -308,6 +370,39 @@ class Subscriptions:
                 subscription.retry_at = None
             else:
                 self._forget(subscription)
+
+    def _doubtful(self) -> list[_Subscription]:
+        """The subscriptions that the server may have established without our knowing."""
+        return [
+            subscription
+            for sid, subscription in self._subscriptions.items()
+            if subscription.in_flight is _InFlight.SUBSCRIBE and subscription.sent and sid not in self._handles
+        ]
+
+    def _recognize(self, handle: int) -> _Subscription | None:
+        """The wanted track of a packet that comes under a handle of which nothing was said, if there is just one."""
+        doubtful = self._doubtful()
+        if handle in self._named or not doubtful:
+            return None
+        self._unnamed.add(handle)
+        if len(self._unnamed) < len(doubtful):
+            return None
+        self.is_in_doubt = False
+        subscription = doubtful[0]
+        if len(doubtful) > 1 or subscription.depacketizer is None:
+            self._request(subscription, _InFlight.UNSUBSCRIBE)  # for the list that follows
+            subscription.retry_at = None
+            return None
+        self._snapshot[handle] = subscription.sid
+        self._handles[subscription.sid] = handle
+        self._settle(subscription)
+        self._report(subscription, handle)
+        return subscription
+
+    def _end_doubt(self, subscription: _Subscription) -> None:
+        """What may have been established is gone. Its last packets must not pass for another track's."""
+        if subscription.in_flight is _InFlight.SUBSCRIBE and subscription.sent:
+            self.is_in_doubt = False
 
     def _on_delisted(self, subscription: _Subscription) -> None:
         """It is off the list by our request; or, if the server cannot have read that yet, it is paused."""

@@ -91,6 +91,28 @@ async def test_candidates_may_trickle(autojump_clock):
         await bob.connected()
 
 
+async def test_a_connection_over_tcp_is_begun_as_soon_as_that_is_found_out(autojump_clock, monkeypatch):
+    """That it is needed comes out while the driver sends, and nothing else would wake it soon."""
+    began: list[float] = []
+
+    async def dial(self: PeerConnection, remote: object) -> None:
+        began.append(trio.current_time())
+
+    monkeypatch.setattr(PeerConnection, "_run_tcp", dial)
+    network = Network(model=LinkModel(delay_s=0.02))
+    first, second = configs(network)
+    async with running(first) as alice, running(second) as bob:
+        offer = [line for line in alice.peer.create_offer().splitlines(True) if "candidate" not in line]
+        answer = bob.peer.accept_offer("".join(offer)).splitlines(True)
+        alice.peer.apply_answer("".join(line for line in answer if "candidate" not in line))
+        alice.peer.add_remote_candidate("candidate:1 1 udp 2130706431 198.51.100.77 9 typ host")  # nobody is there
+        await trio.sleep(1)
+        trickled = trio.current_time()
+        alice.peer.add_remote_candidate(f"candidate:2 1 tcp 1671430143 {BOB} 7881 typ host tcptype passive")
+        await trio.sleep(10)
+        assert [at - trickled for at in began] == [0.0]
+
+
 @pytest.mark.parametrize("lossy", [LinkModel(loss=0.2, delay_s=0.02), LinkModel(duplicate=0.3, reorder=0.3)])
 async def test_reliable_data_over_a_bad_network(autojump_clock, lossy):
     network = Network(seed=5, model=lossy)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sansio.ice.network import LiteResponder, Nat, Network, Node, both_connected, pair, signal
+from tests.sansio.ice.network import LiteResponder, Nat, Network, Node, binding_request, both_connected, pair, signal
 from trio_livekit._sansio.ice import stun
 from trio_livekit._sansio.ice.candidate import Candidate
 from trio_livekit._sansio.ice.events import Path, PathRecovered, PathSuspected, State
@@ -148,6 +148,58 @@ def test_nat_rebinding_is_followed(behind_nat_controls: bool) -> None:
     assert b.send(b"\x80x")
     network.run(seconds=0.1)
     assert [data for _, data in a.data] == [b"\x80x"]
+
+
+class FullResponder(LiteResponder):
+    """What a full pion does when it is controlled: it keeps its pair, unless a numbered nomination names another.
+
+    It takes a nomination only on a path on which its own check was answered; one that comes earlier is forgotten.
+    """
+
+    def __init__(self, network: Network, address: Address, client: Node) -> None:
+        super().__init__(network, [address])
+        self._client = client
+        self._answered: set[Path] = set()
+        self._nomination = 0
+
+    def receive(self, data: bytes, path: Path, now: float) -> None:
+        message = stun.decode(data) if stun.is_stun(data) else None
+        if message is not None and message.message_class == stun.SUCCESS:
+            self._answered.add(path)
+            return
+        kept = self.selected
+        super().receive(data, path, now)
+        if message is None:
+            return
+        nomination = message.number(stun.NOMINATION) or 0
+        is_better = kept is None or nomination > self._nomination
+        if not (message.has(stun.USE_CANDIDATE) and path in self._answered and is_better):
+            self.selected = kept
+        elif nomination:
+            self._nomination = nomination
+        if path not in self._answered:
+            self.network.send(path, binding_request(self._client, self.ufrag, (stun.ICE_CONTROLLED, 1)))
+
+
+def test_a_full_peer_that_keeps_to_its_pair_is_told_to_follow_a_rebinding() -> None:
+    network = Network()
+    nat = network.nats["10.0.0.1"] = Nat("198.51.100.1")
+    a = Node(network, ["10.0.0.1"], controlling=True)
+    peer = FullResponder(network, ("203.0.113.5", 7882), a)
+    a.agent.set_remote_parameters(peer.ufrag, peer.password, now=network.now)
+    a.agent.add_remote_candidate(peer.candidates[0], network.now)
+    a.agent.end_of_candidates(network.now)
+    assert network.run(until=lambda: a.is_connected and peer.selected is not None)
+    network.run(seconds=2)
+    for _ in range(3):
+        before = peer.selected
+        nat.rebind()
+        assert network.run(seconds=5, until=lambda before=before: peer.selected != before)
+        network.run(seconds=5)
+        network.send(peer.selected, b"\x80x")
+        network.run(seconds=0.1)
+        assert a.data.pop()[1] == b"\x80x"
+    assert State.DISCONNECTED not in a.states
 
 
 def test_a_new_local_address_takes_over_when_the_old_one_goes() -> None:

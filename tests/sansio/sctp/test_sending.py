@@ -149,6 +149,31 @@ def test_a_premature_timeout_is_undone():
     assert tsns(peer) == []
 
 
+def test_what_had_been_sent_again_before_a_premature_timeout_is_judged_lost_once_more():
+    """Else it waits for ever: acknowledgements of what follows put the timeout off."""
+    peer = sent(10)
+    peer.now += 0.1
+    peer.sack(-1, (6, 7))  # 0 to 4 are missing
+    peer.now = peer.association.next_timeout()
+    peer.association.handle_timeout(peer.now)
+    assert tsns(peer) == [0, 1, 2, 3]  # and these are lost again
+    peer.now = peer.association.next_timeout()
+    peer.association.handle_timeout(peer.now)
+    assert tsns(peer) == [0, 1]
+    peer.sack(-1, (6, 10))  # 7 to 9, sent before the timeout, were only late
+    assert tsns(peer) == [4]
+    repeated = []
+    for newest in range(9, 20):
+        peer.now += 0.1
+        peer.sack(1, (3, newest - 1))  # whatever else was sent arrives, and is acknowledged
+        peer.association.handle_timeout(peer.now)
+        repeated += tsns(peer)
+        peer.association.send(0, 53, bytes(1000), now=peer.now)
+        assert tsns(peer) == [newest + 1]
+    assert repeated[:2] == [2, 3]
+    assert peer.association.statistics().timeouts == 1
+
+
 def test_recovery_of_the_path_sends_at_once():
     peer = sent(5)
     peer.wait(12)

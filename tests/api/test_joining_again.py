@@ -1,0 +1,92 @@
+"""A handshake that is damaged beyond repair: the room is joined once more, and nobody hears of the first attempt."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+import trio_livekit as lk
+from tests.support.leaks import nothing_left_behind
+from trio_livekit import events as ev
+from trio_livekit._session.links import Links
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.servers import ServerUnderTest
+    from trio_livekit._sansio.signal.messages import Answer
+
+
+@pytest.fixture
+def damage(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[Answer]]:
+    """``damage(n)``: the next n answers of the server are damaged; returns those that were."""
+
+    def damage(times: int) -> list[Answer]:
+        damaged: list[Answer] = []
+        genuine = Links.on_answer
+
+        def on_answer(self: Links, answer: Answer) -> None:
+            if len(damaged) < times:
+                damaged.append(answer)
+                answer = replace(answer, sdp=re.sub(r"(a=fingerprint:\S+ )\S\S:\S\S", r"\1AB:CD", answer.sdp))
+            genuine(self, answer)
+
+        monkeypatch.setattr(Links, "on_answer", on_answer)
+        return damaged
+
+    return damage
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_the_room_is_joined_once_more(
+    server: ServerUnderTest, room_name: str, damage: Callable[[int], list[Answer]], times: int
+) -> None:
+    async with lk.connect(server.url, server.token("bob", room_name)) as bob, bob.events() as events:
+        damaged = damage(times)
+        asked = 0
+
+        async def token() -> str:
+            nonlocal asked
+            asked += 1
+            return server.token("alice", room_name)
+
+        async with (
+            lk.connect(server.url, token, join_timeout=30) as alice,
+            alice.publish_data_track("track"),
+            bob.data_packets() as packets,
+        ):
+            assert len(damaged) == times
+            assert asked >= 1
+            with trio.fail_after(10):
+                await bob.wait_for_participant("alice")
+                await alice.publish_data(b"in the end")
+                assert (await packets.receive()).payload == b"in the end"
+                await bob.participants["alice"].data_tracks.wait_for("track")
+            assert bob.participants["alice"].sid == alice.local_participant.sid
+            assert set(bob.participants) == {"alice"}
+        with trio.fail_after(10):
+            left = 0
+            async for event in events:
+                left += isinstance(event, ev.ParticipantDisconnected)
+                if (
+                    isinstance(event, ev.ParticipantDisconnected)
+                    and event.participant.sid == alice.local_participant.sid
+                ):
+                    break
+        assert left <= times + 1
+
+
+async def test_not_for_ever(
+    embedded_server: ServerUnderTest, room_name: str, damage: Callable[[int], list[Answer]]
+) -> None:
+    damaged = damage(100)
+    async with nothing_left_behind():
+        with pytest.raises(lk.ConnectError) as failed:
+            async with lk.connect(embedded_server.url, embedded_server.token("alice", room_name), join_timeout=30):
+                pytest.fail("connected")
+    assert failed.value.reason is lk.ConnectErrorReason.TRANSPORT
+    assert len(damaged) == 3

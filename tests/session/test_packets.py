@@ -76,7 +76,7 @@ class Bench:
         self.links = FakeLinks()
         self.announced: list[ContinuityLost] = []
         self.got: list[p.DataPacket] = []
-        self.packets = Packets(self.links, lambda: None, self.announced.append)  # type: ignore[arg-type]
+        self.packets = Packets(self.links, lambda _: None, self.announced.append)  # type: ignore[arg-type]
         self.packets.route((p.UserPacket, p.RpcAck, p.StreamChunk), self.take)
 
     def take(self, packet: p.DataPacket, _size: int) -> bool:

@@ -67,9 +67,9 @@ class Session:
 class World:
     def __init__(self) -> None:
         self.session = Session("PA_ann_0", Channel())
-        self.sender = Packets(self.session.channel, lambda: None, lambda _: None)  # type: ignore[arg-type]
+        self.sender = Packets(self.session.channel, lambda _: None, lambda _: None)  # type: ignore[arg-type]
         self.sender.on_participant(BEN, is_new=False)
-        self.receiver = Packets(Channel(), lambda: None, lambda _: None)  # type: ignore[arg-type]
+        self.receiver = Packets(Channel(), lambda _: None, lambda _: None)  # type: ignore[arg-type]
         self.receiver.route((p.UserPacket,), self._arrive)
         self.sessions = 1
         self.nonces: list[bytes] = []

@@ -25,7 +25,7 @@ class Bench:
     def __init__(self) -> None:
         self.requests: list[m.Request] = []
         self.links = FakeLinks()
-        self.publishing = Publishing(self.requests.append, self.links, lambda: None)  # type: ignore[arg-type]
+        self.publishing = Publishing(self.requests.append, self.links, lambda _: None)  # type: ignore[arg-type]
 
     async def keep_time(self) -> None:
         while True:
@@ -265,6 +265,24 @@ async def test_what_is_queued_leaves_when_the_channel_drains(bench: Bench, nurse
     assert [packet[-1] for packet in bench.links.sent] == list(range(16))
     statistics = publication.statistics()
     assert (statistics.frames_pushed, statistics.frames_sent, statistics.frames_refused) == (17, 16, 1)
+    bench.publishing.close()
+    scope.cancel()
+
+
+async def test_a_large_frame_leaves_packet_by_packet(
+    bench: Bench, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    outcome: list[object] = []
+    nursery.start_soon(bench.publishing.keep_pace)
+    publication, scope = await bench.publish(nursery, outcome)
+    start = trio.current_time()
+    for number in range(2):
+        publication.push(bytes([number]) * 60_000, None)
+    assert len(bench.links.sent) == 1
+    with trio.fail_after(1):
+        await publication.wait_flushed()
+    assert [packet[-1] for packet in bench.links.sent] == [0] * 4 + [1] * 4
+    assert trio.current_time() - start >= 0.016
     bench.publishing.close()
     scope.cancel()
 

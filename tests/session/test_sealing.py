@@ -181,7 +181,7 @@ async def test_sealing_follows_the_keys(bench: Bench) -> None:
 
 async def test_a_track_encrypted_in_a_way_we_do_not_know(bench: Bench) -> None:
     told: list[object] = []
-    subscribing = Subscribing(lambda _: None, told.append, lambda: None, bench.sealing)
+    subscribing = Subscribing(lambda _: None, told.append, lambda _: None, bench.sealing)
     info = m.DataTrackInfo(1, "DTR_x", "secret", m.EncryptionType.CUSTOM)
     subscribing.on_participant(m.ParticipantInfo("PA_1", "bob", data_tracks=(info,)))
     (published,) = told

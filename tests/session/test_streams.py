@@ -42,8 +42,8 @@ class Bench:
     def __init__(self, nursery: trio.Nursery) -> None:
         self.links = FakeLinks()
         self.roster = Roster(ParticipantInfo("PA_me", "me"))
-        self.packets = Packets(self.links, lambda: None, lambda _event: None)  # type: ignore[arg-type]
-        self.streams = Streams(self.packets, lambda: self.roster, nursery.start_soon, lambda: None)
+        self.packets = Packets(self.links, lambda _: None, lambda _event: None)  # type: ignore[arg-type]
+        self.streams = Streams(self.packets, lambda: self.roster, nursery.start_soon, lambda _: None)
         self.taken: list[tuple[TextStreamInfo, str | StreamError]] = []
         self.held = 0
 

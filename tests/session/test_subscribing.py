@@ -37,7 +37,7 @@ class Bench:
         self.subscribing = Subscribing(self.requests.append, self.told.append, self._reschedule)
         self._wake = trio.Event()
 
-    def _reschedule(self) -> None:
+    def _reschedule(self, _deadline: float | None) -> None:
         self._wake.set()
 
     async def keep_time(self) -> None:

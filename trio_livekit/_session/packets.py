@@ -116,7 +116,7 @@ class Packets:
     """
 
     def __init__(
-        self, links: Links, reschedule: Callable[[], None], announce: Callable[[ContinuityLost], None]
+        self, links: Links, reschedule: Callable[[float | None], None], announce: Callable[[ContinuityLost], None]
     ) -> None:
         self._links: Links | None = links  # to send on
         self._source = links  # where messages come from
@@ -433,7 +433,7 @@ class Packets:
                 self._sent_at = now
                 self._hand_over(links, RELIABLE, messages)
                 if was_empty:
-                    self._reschedule()
+                    self._reschedule(self.next_timeout())
         self._watch(links)
 
     def _pop_waiting(self) -> Parcel:
@@ -571,7 +571,7 @@ class Packets:
         }
         if again and self._awaited:
             self._resend_at = now + _RESEND_WAIT_S
-            self._reschedule()
+            self._reschedule(self._resend_at)
         else:
             self._resend()
 

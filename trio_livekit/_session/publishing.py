@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Publication", "PublicationStatistics", "Publishing"]
 
+import math
 import secrets
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -164,7 +165,7 @@ class Publishing:
         self,
         send_request: Callable[[m.Request], None],
         links: Links,
-        reschedule: Callable[[], None],
+        reschedule: Callable[[float | None], None],
         sealing: Sealing | None = None,
     ) -> None:
         self._send_request = send_request
@@ -175,7 +176,8 @@ class Publishing:
         self._queue = SendQueue()
         self._publications: dict[int, Publication] = {}
         self._retired: Retired[str, PublicationStatistics] = Retired()
-        self._progress = trio.Event()
+        self._progress = trio.lowlevel.ParkingLot()
+        self._beat = trio.CancelScope()
         self._closed = False
         self.is_heard = True
         """There is a signal connection to send requests on."""
@@ -271,7 +273,7 @@ class Publishing:
 
     async def wait_progress(self) -> None:
         """Wait until something has been sent, or has changed."""
-        await self._progress.wait()
+        await self._progress.park()
 
     # --- what comes in ------------------------------------------------------------------------------------------------
 
@@ -359,13 +361,19 @@ class Publishing:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float | None:
-        deadlines = (self._core.next_timeout(), self._queue.next_timeout())
-        return min((deadline for deadline in deadlines if deadline is not None), default=None)
+        return self._core.next_timeout()
 
     def handle_timeout(self, now: float) -> None:
         self._core.handle_timeout(now)
         self._pump()
-        self._send(now)
+
+    async def keep_pace(self) -> None:
+        """Send the packets of large frames when they are due. A task of its own, since it wakes for each of them."""
+        while True:
+            due = self._queue.next_timeout()
+            with trio.CancelScope(deadline=math.inf if due is None else due) as self._beat:
+                await trio.sleep_forever()
+            self._send(trio.current_time())
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -378,8 +386,10 @@ class Publishing:
             self._handed_bytes += sum(map(len, packets))
             self._links.send(DATA_TRACK, packets)
         self._links.watch_progress(DATA_TRACK, self._watchers > 0 or self._queue.is_blocked)
+        due = self._queue.next_timeout()
+        if due is not None and due < self._beat.deadline:
+            self._beat.deadline = due
         self._notify()
-        self._reschedule()
 
     def _pump(self) -> None:
         for event in self._core.poll_events():
@@ -404,7 +414,7 @@ class Publishing:
             for command in self._core.poll_commands(trio.current_time()):
                 self._send_request(command)
         self._notify()
-        self._reschedule()
+        self._reschedule(self._core.next_timeout())
 
     def _confirm_gone(self) -> None:
         """Those who wait for a track to be unpublished may stop where there is nothing left to confirm."""
@@ -424,5 +434,5 @@ class Publishing:
         publication.scope.cancel(str(error))
 
     def _notify(self) -> None:
-        self._progress.set()
-        self._progress = trio.Event()
+        if self._progress:
+            self._progress.unpark_all()

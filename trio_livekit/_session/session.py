@@ -228,6 +228,7 @@ class Session:
         self._kept = trio.Event()
         self._background.start_soon(self._keep_connected, name="room: connection")
         self._background.start_soon(self._keep_time, name="room: timers")
+        self._background.start_soon(self.publishing.keep_pace, name="room: pace")
         self._nursery.start_soon(self._raise_end, name="room: end")
 
     async def leave(self, *, in_haste: bool) -> None:
@@ -450,9 +451,9 @@ class Session:
         deadlines = (feature.next_timeout() for feature in features)
         return min((deadline for deadline in deadlines if deadline is not None), default=math.inf)
 
-    def _reschedule(self) -> None:
-        deadline = self._next_timeout()
-        if deadline < self._sleep.deadline:
+    def _reschedule(self, deadline: float | None) -> None:
+        """One of the features has something to do by then."""
+        if deadline is not None and deadline < self._sleep.deadline:
             self._sleep.deadline = deadline
 
     # --- what comes in ------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ class Streams:
         packets: Packets,
         roster: Callable[[], Roster],
         spawn: Callable[..., None],
-        reschedule: Callable[[], None],
+        reschedule: Callable[[float | None], None],
     ) -> None:
         self._packets = packets
         self._roster = roster
@@ -222,7 +222,7 @@ class Streams:
         stream = self._incoming.on_header(header, identity, sid, size, limits, now, is_encrypted=packet.is_encrypted)
         if stream is None:
             return True
-        self._reschedule()
+        self._reschedule(self.next_timeout())
         if taker is not None:
             self._take(taker, stream)
         elif listener is not None:
@@ -285,7 +285,7 @@ class Streams:
     def on_joined(self) -> None:
         """The room is joined: the application can listen from now on."""
         self._early_until = trio.current_time() + _EARLY_S
-        self._reschedule()
+        self._reschedule(self.next_timeout())
 
     def on_session_replaced(self) -> None:
         """The others saw us leave, and us them."""

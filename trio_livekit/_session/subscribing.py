@@ -193,7 +193,7 @@ class Subscribing:
         self,
         send_request: Callable[[Request], None],
         announce: Callable[[TrackEvent], None],
-        reschedule: Callable[[], None],
+        reschedule: Callable[[float | None], None],
         sealing: Sealing | None = None,
     ) -> None:
         self._send_request = send_request
@@ -418,7 +418,7 @@ class Subscribing:
                 case Ended(sid):
                     for reader in self._retire(sid).readers:
                         reader.end()
-        self._reschedule()
+        self._reschedule(self.next_timeout())
 
     def _probe(self) -> None:
         """Any track will do that nobody reads."""

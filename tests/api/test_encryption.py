@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import pytest
@@ -14,10 +15,11 @@ from trio.testing import assert_checkpoints
 import trio_livekit as lk
 from tests.support.cancel import cancel_everywhere
 from trio_livekit import events as ev
+from trio_livekit._session import rpc
 from trio_livekit.server import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
     from tests.support.servers import ServerUnderTest
@@ -349,6 +351,75 @@ async def test_packets_of_all_kinds_arrive(stage: Stage) -> None:
         await alice.publish_dtmf(1, "1")  # in the clear, as everywhere
         assert [event async for event in until(events, ev.DtmfReceived)][-1].digit == "1"
     assert bob.decryption_failures == {}
+
+
+@pytest.mark.parametrize("form", ["streams", "packets"])
+async def test_calls_in_both_forms(stage: Stage, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests, their acknowledgements, results and faults; nothing of them travels in the clear."""
+    if form == "packets":
+        monkeypatch.setattr(rpc, "_STREAM_PROTOCOL", 99)
+    alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", hkdf())
+    sent: list[bytes] = []
+    for room in (alice, bob):
+        links = room._session._connection.links
+        monkeypatch.setattr(links, "send", partial(keep_and_send, links.send, sent))
+
+    async def echo(invocation: lk.RpcInvocation) -> str:
+        if invocation.payload == "refuse":
+            raise lk.RpcError(101, "refused")
+        return f"{invocation.caller_identity}: {invocation.payload}"
+
+    async def call(payload: str) -> str:
+        with trio.fail_after(20):
+            return await alice.perform_rpc(destination_identity="bob", method="echo", payload=payload)
+
+    async with bob.register_rpc_method("echo", echo):
+        for payload in ("", "secret", "secret " * 2000):
+            assert await call(payload) == f"alice: {payload}"
+        with pytest.raises(lk.RpcError) as error:
+            await call("refuse")
+    assert (error.value.code, error.value.message) == (101, "refused")
+    assert len(sent) >= 12
+    for room in (alice, bob):
+        assert room.packet_statistics().undecryptable == room.packet_statistics().plaintext_refused == 0
+    assert not any(word in message for message in sent for word in (b"secret", b"echo", b"refuse"))
+
+
+def keep_and_send(
+    send: Callable[[str, list[bytes]], None], kept: list[bytes], label: str, messages: list[bytes]
+) -> None:
+    kept += messages
+    send(label, messages)
+
+
+async def test_streams_in_every_form(stage: Stage) -> None:
+    alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", hkdf())
+    async with bob.text_streams("topic") as texts, bob.byte_streams("topic") as files:
+        for text in ("", "short", "long and regular " * 5000):
+            for compress in (True, False):
+                await alice.send_text(text, topic="topic", compress=compress)
+                with trio.fail_after(20):
+                    reader = await texts.receive()
+                    assert (await reader.read_all(), reader.info.is_encrypted) == (text, True)
+        await alice.send_bytes(bytes(range(256)) * 400, topic="topic", name="bytes.bin")
+        with trio.fail_after(20):
+            assert await (await files.receive()).read_all() == bytes(range(256)) * 400
+    assert bob.decryption_failures == {}
+
+
+async def test_calls_under_a_wrong_key_end_in_time(stage: Stage) -> None:
+    """A request that cannot be read is not executed, and its caller is not left waiting."""
+    alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", hkdf("another"))
+    with trio.fail_after(20):
+        async with bob.register_rpc_method("never", fails):
+            with pytest.raises(lk.RpcError) as error:
+                await alice.perform_rpc(destination_identity="bob", method="never", payload="", response_timeout=0.5)
+    assert error.value.code == lk.RpcErrorCode.RESPONSE_TIMEOUT
+    assert error.value.executed is None
+
+
+async def fails(_invocation: lk.RpcInvocation) -> str:
+    raise AssertionError("this call was not for us")
 
 
 async def test_packets_keep_their_order_while_their_sender_ratchets(stage: Stage) -> None:

@@ -1,10 +1,11 @@
-"""End-to-end encryption between our client and one of LiveKit's own SDKs: data tracks and data packets, both ways."""
+"""End-to-end encryption between our client and one of LiveKit's own SDKs: tracks, packets, calls and streams."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 import trio_livekit as lk
@@ -180,3 +181,40 @@ async def a_wrong_key_there(peer: Official, server: LiveKitServer, room_name: st
             raise AssertionError(await there.theirs.receive())
         await peer.call("set_key", key=SECRET, index=0)
         await there.everything_arrives("now you know")
+
+
+async def calls_and_streams(peer: Official, server: LiveKitServer, room_name: str, *payloads: str) -> None:
+    """Both ways, in whatever form they and we choose for each other."""
+
+    async def repeat(invocation: lk.RpcInvocation) -> str:
+        if invocation.payload == "refuse":
+            raise lk.RpcError(101, "refused", "data")
+        return f"{invocation.caller_identity}: {invocation.payload}"
+
+    async def call(payload: str) -> str:
+        return await there.room.perform_rpc(destination_identity="theirs", method="repeat", payload=payload)
+
+    async with stage(peer, server, room_name, lk.Encryption(shared_key=SECRET), key=SECRET) as there:
+        room = there.room
+        await there.everything_arrives()  # so that both know each other's keys
+        await peer.call("serve", method="repeat")
+        async with room.register_rpc_method("repeat", repeat):
+            for payload in payloads:
+                assert await call(payload) == f"ours: {payload}"
+                said = await peer.call("perform", to="ours", method="repeat", payload=payload)
+                assert said["result"] == f"theirs: {payload}"
+            with pytest.raises(lk.RpcError) as error:
+                await call("refuse")
+            assert (error.value.code, error.value.message) == (101, "refused")
+            said = await peer.call("perform", to="ours", method="repeat", payload="refuse")
+            assert (said["code"], said["message"]) == (101, "refused")
+        await peer.call("listen", topic="ours")
+        async with room.text_streams("theirs") as texts:
+            for text in cases.TEXTS.values():
+                await room.send_text(text, topic="ours")
+                assert (await peer.wait_event("text", text=text))["identity"] == "ours"
+                await peer.call("send_text", text=text, topic="theirs", pieces=0)
+                reader = await texts.receive()
+                assert (await reader.read_all(), reader.info.is_encrypted) == (text, True)
+        assert room.decryption_failures == {}
+        assert room.packet_statistics().plaintext_refused == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from . import official_encryption as cases
+from .official_cases import PACKET_PAYLOADS, STREAM_PAYLOADS, call_with_packets
 
 pytestmark = [pytest.mark.livekit_server, pytest.mark.official]
 
@@ -24,6 +25,14 @@ pytestmark = [pytest.mark.livekit_server, pytest.mark.official]
 )
 async def test_encrypted(case, official_peer, patient_server, room_name):
     await case(official_peer, patient_server, room_name)
+
+
+@pytest.mark.parametrize("form", ["streams", "packets"])
+async def test_calls_and_streams(official_peer, patient_server, room_name, form, monkeypatch):
+    if form == "packets":
+        call_with_packets(monkeypatch)
+    payloads = STREAM_PAYLOADS if form == "streams" else PACKET_PAYLOADS
+    await cases.calls_and_streams(official_peer, patient_server, room_name, *payloads)
 
 
 async def test_we_ratchet(python_peer, patient_server, room_name):

@@ -65,7 +65,7 @@ class RoomView:
         self.listeners = Listeners()
         self._tracks: dict[RemoteTrack, RemoteDataTrack] = {}
         self._levels: dict[str, float] = {}  # of those who speak, by identity
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
         self._emit = self.listeners.emit
 
     @property
@@ -85,7 +85,7 @@ class RoomView:
             self.check_open()
             if condition():
                 return
-            await self._changed.wait()
+            await self._changed.park()
 
     def end(self, lost: LiveKitError | None) -> None:
         """The room was lost, or left."""
@@ -94,7 +94,7 @@ class RoomView:
         self.listeners.end(lost)
         for participant in self.participants.values():
             participant.data_tracks._finish(self.over)
-        self._notify()
+        self._changed.unpark_all()
 
     def on_session_event(self, event: SessionEvent) -> None:
         """The session tells something."""
@@ -105,7 +105,7 @@ class RoomView:
             case Regained(resumed):
                 self.state = ConnectionState.CONNECTED
                 self._emit(ev.Reconnected(resumed))
-                self._notify()
+                self._changed.unpark_all()
             case Joined(info):
                 self._on_joined(info)
             case Left(info, reason):
@@ -148,7 +148,7 @@ class RoomView:
     def _on_joined(self, info: m.ParticipantInfo) -> None:
         participant = self.participants[info.identity] = RemoteParticipant(info)
         self._emit(ev.ParticipantConnected(participant))
-        self._notify()
+        self._changed.unpark_all()
 
     def _on_left(self, info: m.ParticipantInfo, reason: m.DisconnectReason) -> None:
         participant = self.participants.pop(info.identity)
@@ -162,7 +162,7 @@ class RoomView:
         participant._info = new
         if new.state == m.ParticipantState.ACTIVE != old.state:
             self._emit(ev.ParticipantActive(participant))
-            self._notify()
+            self._changed.unpark_all()
         self._emit_changes(participant, old, new)
 
     def _emit_changes(
@@ -237,7 +237,7 @@ class RoomView:
         if room != replace(old, metadata=room.metadata):
             self._emit(ev.RoomInfoChanged(room))
         if room.sid != old.sid:
-            self._notify()
+            self._changed.unpark_all()
 
     def _on_packet(self, packet: p.DataPacket) -> None:
         """One of the kinds of packet that come as events."""
@@ -250,8 +250,3 @@ class RoomView:
                 self._emit(ev.DtmfReceived(code, digit, identity, sender))
             case p.Transcription() as transcription:
                 self._emit(ev.TranscriptionReceived(transcription, identity, sender))
-
-    def _notify(self) -> None:
-        """Something came about that may be waited for."""
-        self._changed.set()
-        self._changed = trio.Event()

@@ -285,7 +285,7 @@ class RemoteDataTracks:
     def __init__(self, publisher_identity: str) -> None:
         self._publisher_identity = publisher_identity
         self._tracks: dict[str, RemoteDataTrack] = {}
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
         self._over: Exception | None = None
 
     def __iter__(self) -> Iterator[RemoteDataTrack]:
@@ -317,24 +317,20 @@ class RemoteDataTracks:
                 return track
             if self._over is not None:
                 raise copy(self._over)
-            await self._changed.wait()
+            await self._changed.park()
 
     def _add(self, track: RemoteDataTrack) -> None:
         self._tracks[track.name] = track
-        self._notify()
+        self._changed.unpark_all()
 
     def _remove(self, track: RemoteDataTrack) -> None:
         if self._tracks.get(track.name) is track:
             del self._tracks[track.name]
-            self._notify()
+            self._changed.unpark_all()
 
     def _finish(self, error: Exception | None = None) -> None:
         """Nothing will be published here any more: the participant left, or the room is gone."""
         text = f"{self._publisher_identity!r} left the room"
         self._over = error or SubscribeError(SubscribeErrorReason.UNPUBLISHED, text)
         self._tracks.clear()
-        self._notify()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._changed.unpark_all()

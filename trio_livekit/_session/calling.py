@@ -87,7 +87,7 @@ class Calling:
         self._is_connected = True
         self._sessions = 0  # lost so far
         self._over: Exception | None = None
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def in_flight(self) -> int:
@@ -148,7 +148,7 @@ class Calling:
     async def _wait_reachable(self, call: Call) -> None:
         """Wait for a connection; and for a callee that was there when it was lost, and may be about to come back."""
         while not self._is_connected or self._is_missing(call):
-            await self._changed.wait()
+            await self._changed.park()
 
     def _is_missing(self, call: Call) -> bool:
         return call.is_waiting and call.is_callee_known and not self._is_present(call.callee)
@@ -171,7 +171,7 @@ class Calling:
     def on_joined(self, identity: str) -> None:
         """A participant is there."""
         self._calls.on_joined(identity)
-        self._notify()
+        self._changed.unpark_all()
 
     def on_left(self, identity: str) -> None:
         """A participant is gone, or its session is."""
@@ -195,7 +195,7 @@ class Calling:
     def on_connected(self) -> None:
         """There is another session."""
         self._is_connected = True
-        self._notify()
+        self._changed.unpark_all()
 
     def close(self, over: Exception) -> None:
         """The room was left or lost: ``over`` is what callers are told."""
@@ -223,10 +223,6 @@ class Calling:
     def _wake_ended(self) -> None:
         for call in self._calls.poll_ended():
             self._callers[call].wake()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
 
 
 def rpc_error(said: RpcFault, *, executed: bool | None) -> RpcError:

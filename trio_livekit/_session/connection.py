@@ -151,7 +151,7 @@ class Connection:
         self.loss: Loss | None = None
         self._are_links_lost = self._is_ready = self._left = False
         self._must_restart_ice = False  # for the server has given the path up, whatever we think of it
-        self._changed = trio.Event()
+        self._changed = trio.lowlevel.ParkingLot()
         self.links = Links(
             include_loopback=_is_this_machine(endpoint.url),
             paths=endpoint.paths,
@@ -186,7 +186,7 @@ class Connection:
             if self.loss is not None:
                 reason = _CAUSES.get(self.loss.reason, ConnectErrorReason.REFUSED)
                 raise ConnectError(reason, self.loss.text, disconnect_reason=self.loss.reason)
-            await self._changed.wait()
+            await self._changed.park()
 
     async def _open_session(self, offer: m.Offer, token: str, profile: Profile) -> m.Join:
         """In the region there is, or in another one where that does not work."""
@@ -284,7 +284,7 @@ class Connection:
     async def wait_lost(self) -> Loss:
         """Wait until the websocket, the peer connections or the whole session are lost, and it is known which."""
         while self.loss is None:
-            await self._changed.wait()
+            await self._changed.park()
         return self.loss
 
     async def resume(self, token: str, participant_sid: str, state: m.SyncState) -> m.ParticipantUpdate:
@@ -323,7 +323,7 @@ class Connection:
             self.send_request(self.links.restart())
         while self.links.is_silent or (self._must_restart_ice and self.links.is_restarting):
             self._raise_worse_than_silence()
-            await self._changed.wait()
+            await self._changed.park()
         self._raise_worse_than_silence()
         self._must_restart_ice = False
         self.loss = None
@@ -341,7 +341,7 @@ class Connection:
         if self._is_ready and self.links.is_silent and not self._are_links_lost:
             # The server restarts ICE on the connection that it offers only for a client that resumes.
             self._lose(_SILENCE._replace(remedy=Remedy.RESUME) if self.links.is_subscriber_silent else _SILENCE)
-        self._notify()
+        self._changed.unpark_all()
 
     async def _open_resumed(self, token: str, participant_sid: str) -> None:
         auto_subscribe = self._endpoint.auto_subscribe
@@ -418,7 +418,7 @@ class Connection:
             loss = loss._replace(remedy=Remedy.RESTART)
         if not self._left and (self.loss is None or self.loss.remedy < loss.remedy):
             self.loss = loss
-            self._notify()
+            self._changed.unpark_all()
 
     # --- leaving ------------------------------------------------------------------------------------------------------
 
@@ -481,11 +481,7 @@ class Connection:
 
     def _on_ready(self) -> None:
         self._is_ready = True
-        self._notify()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._changed.unpark_all()
 
 
 def _is_complete(response: m.Response, own_sid: str) -> bool:

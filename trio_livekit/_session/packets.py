@@ -137,8 +137,8 @@ class Packets:
         self._lossy = LossyQueue()
         self._resend_at: float | None = None  # while what was sent in a lost session waits
         self._awaited: set[str] = set()  # for these
-        self._joined: trio.Event | None = None  # made when somebody waits for a participant
-        self._idle: trio.Event | None = None  # made when somebody waits for all to be handed over
+        self._joined = trio.lowlevel.ParkingLot()  # a participant did
+        self._idle = trio.lowlevel.ParkingLot()  # all is handed over
         self._reliable_sent = self._reliable_resent = self._lossy_sent = 0
         self._sent_at = -math.inf  # when the last reliable packet was
         # Receiving:
@@ -252,9 +252,7 @@ class Packets:
         """Wait until the server has taken in all that was sent reliably. Nothing is sent after that."""
         await trio.lowlevel.checkpoint()
         while self._waiting:
-            if self._idle is None:
-                self._idle = trio.Event()
-            await self._idle.wait()
+            await self._idle.park()
         links, self._links = self._links, None
         if links is not None:
             try:
@@ -267,9 +265,7 @@ class Packets:
         await trio.lowlevel.checkpoint()
         with trio.move_on_after(timeout_s):
             while self._over is None and not all(name in self._present for name in identities):
-                if self._joined is None:
-                    self._joined = trio.Event()
-                await self._joined.wait()
+                await self._joined.park()
         if self._over is not None:
             raise copy(self._over)
         missing = tuple(name for name in identities if name not in self._present)
@@ -487,9 +483,8 @@ class Packets:
     def _watch(self, links: Links | None) -> None:
         if links is not None:
             links.watch_progress(RELIABLE, bool(self._outbox or self._waiting or self._lossy))
-        if self._idle is not None and not self._waiting:
-            self._idle.set()
-            self._idle = None
+        if not self._waiting:
+            self._idle.unpark_all()
 
     # --- the session, and who is in it --------------------------------------------------------------------------------
 
@@ -507,7 +502,7 @@ class Packets:
                 self._sequences.on_joined(info.sid, trio.current_time())
             self._sequences.on_present(info.sid)
             self._awaited.discard(info.identity)
-            self._notify_joined()
+            self._joined.unpark_all()
             if self._resend_at is not None and not self._awaited:
                 self._resend()
 
@@ -606,14 +601,9 @@ class Packets:
             else:
                 parcel.refuse(self._over)
         self._watch(None)
-        self._notify_joined()
+        self._joined.unpark_all()
         for watcher in self._watchers:
             watcher.on_over(self._over)
-
-    def _notify_joined(self) -> None:
-        if self._joined is not None:
-            self._joined.set()
-            self._joined = None
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

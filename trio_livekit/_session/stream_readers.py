@@ -38,7 +38,7 @@ class Reader:
         self._consume = consume
         self._on_done = on_done
         self._info = info_of(stream.header, stream.sender_identity, is_encrypted=stream.is_encrypted)
-        self._news: trio.Event | None = None
+        self._news = trio.lowlevel.ParkingLot()
         self._is_closed = self._is_done = False
         stream.wake = self._wake
 
@@ -114,10 +114,8 @@ class Reader:
         has_waited = False
         try:
             while (part := self._try(read)) is None:
-                if self._news is None:
-                    self._news = trio.Event()
                 has_waited = True
-                await self._news.wait()
+                await self._news.park()
             return part
         finally:
             if not has_waited:
@@ -158,9 +156,7 @@ class Reader:
 
     def _wake(self) -> None:
         self._release()  # if the stream was given up, what it held is free
-        news, self._news = self._news, None
-        if news is not None:
-            news.set()
+        self._news.unpark_all()
 
 
 class Listener:

@@ -18,7 +18,7 @@ __all__ = [
 import json
 import zlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 
@@ -50,8 +50,10 @@ from .convert import (
 from .generated import models, rtc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
+
+T = TypeVar("T")
 
 MAX_JOIN_REQUEST_BYTES = 1 << 20
 """Decompressed size of a join request that is still believed; the server's own limit is of this order."""
@@ -111,6 +113,17 @@ def decode_join_request(parameter: str) -> m.JoinRequest:
 
 
 # --- both directions --------------------------------------------------------------------------------------------------
+
+
+def _decode(message_type: Any, decoders: Mapping[str, Callable[[Any], T]], data: bytes) -> T | None:
+    """One message of either direction, or ``None`` for a kind that has no decoder."""
+    try:
+        pb = message_type.FromString(data)
+    except ProtobufDecodeError as exc:
+        raise DecodeError(f"not a {message_type.DESCRIPTOR.name}") from exc
+    kind = pb.WhichOneof("message")
+    decoder = decoders.get(kind)
+    return None if decoder is None else decoder(getattr(pb, kind))
 
 
 def _description_to_pb(kind: str, description: m.Offer | m.Answer) -> Any:
@@ -301,13 +314,7 @@ _REQUEST_DECODERS: dict[str, Callable[[Any], m.Request]] = {
 
 def decode_request(data: bytes) -> m.Request | None:
     """What one ``SignalRequest`` says, or ``None`` for a kind that this package does not act on."""
-    try:
-        pb = rtc.SignalRequest.FromString(data)
-    except ProtobufDecodeError as exc:
-        raise DecodeError("not a SignalRequest") from exc
-    kind = pb.WhichOneof("message")
-    decoder = _REQUEST_DECODERS.get(kind) if kind else None
-    return decoder(getattr(pb, cast("str", kind))) if decoder else None
+    return _decode(rtc.SignalRequest, _REQUEST_DECODERS, data)
 
 
 # --- server to client -------------------------------------------------------------------------------------------------
@@ -494,10 +501,4 @@ _RESPONSE_DECODERS: dict[str, Callable[[Any], m.Response]] = {
 
 def decode_response(data: bytes) -> m.Response | None:
     """What one ``SignalResponse`` says, or ``None`` for a kind that this package does not act on."""
-    try:
-        pb = rtc.SignalResponse.FromString(data)
-    except ProtobufDecodeError as exc:
-        raise DecodeError("not a SignalResponse") from exc
-    kind = pb.WhichOneof("message")
-    decoder = _RESPONSE_DECODERS.get(kind) if kind else None
-    return decoder(getattr(pb, cast("str", kind))) if decoder else None
+    return _decode(rtc.SignalResponse, _RESPONSE_DECODERS, data)

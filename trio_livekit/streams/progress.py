@@ -24,7 +24,7 @@ class StreamProgress:
         self._sent = 0
         self._total: int | None = None
         self._is_over = False
-        self._news = trio.Event()
+        self._news = trio.lowlevel.ParkingLot()
 
     @property
     def sent_bytes(self) -> int:
@@ -56,24 +56,20 @@ class StreamProgress:
         while self._total is None or self._sent == seen:
             if self._is_over:
                 raise StopAsyncIteration
-            await self._news.wait()
+            await self._news.park()
         return self._sent
 
     def _begin(self, total: int) -> None:
         self._total = (self._total or 0) + total
-        self._notify()
+        self._news.unpark_all()
 
     def _add(self, size: int) -> None:
         self._sent += size
-        self._notify()
+        self._news.unpark_all()
 
     def _end(self) -> None:
         self._is_over = True
-        self._notify()
-
-    def _notify(self) -> None:
-        self._news.set()
-        self._news = trio.Event()
+        self._news.unpark_all()
 
 
 class _Progressing:

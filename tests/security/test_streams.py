@@ -11,7 +11,8 @@ import pytest
 
 from tests.sansio.streams.test_incoming import HEADER, SLACK_S, Bench
 from trio_livekit._sansio.streams.deflate import STEP_BYTES
-from trio_livekit._sansio.streams.incoming import IDLE_S, MAX_OPEN_PER_SENDER, Limits
+from trio_livekit._sansio.streams.incoming import MAX_OPEN_PER_SENDER
+from trio_livekit._sansio.streams.incoming_stream import IDLE_S, Limits
 from trio_livekit._wire.generated import rtc
 from trio_livekit._wire.signal import decode_join_request
 from trio_livekit.errors import DecodeError, StreamError, StreamErrorReason

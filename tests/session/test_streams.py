@@ -15,7 +15,8 @@ from trio_livekit._sansio.signal.messages import Capability, ParticipantInfo
 from trio_livekit._sansio.signal.roster import Roster
 from trio_livekit._sansio.streams.chunking import split_bytes
 from trio_livekit._sansio.streams.deflate import deflate
-from trio_livekit._sansio.streams.incoming import CROWDED_BYTES, MAX_OPEN_PER_SENDER, NOT_READ_S, Limits
+from trio_livekit._sansio.streams.incoming import CROWDED_BYTES, MAX_OPEN_PER_SENDER, NOT_READ_S
+from trio_livekit._sansio.streams.incoming_stream import Limits
 from trio_livekit._session import stream_readers
 from trio_livekit._session.packets import Packets
 from trio_livekit._session.streams import Streams

@@ -16,7 +16,7 @@ from .mailbox import Mailbox
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._sansio.streams.incoming import IncomingStream, Limits
+    from .._sansio.streams.incoming_stream import IncomingStream, Limits
 
 T = TypeVar("T", bytes, str)
 

@@ -20,7 +20,8 @@ from .._sansio.packets.messages import Compression, DataPacket, StreamChunk, Str
 from .._sansio.streams.chunking import CHUNK_BYTES
 from .._sansio.streams.deflate import STEP_BYTES, deflate
 from .._sansio.streams.forms import understand_deflate, understand_inline
-from .._sansio.streams.incoming import Incoming, Limits
+from .._sansio.streams.incoming import Incoming
+from .._sansio.streams.incoming_stream import Limits
 from .._wire.data import encode_packet
 from ..errors import LiveKitError, StreamError, StreamErrorReason
 from .stream_readers import Listener, Reader
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from .._sansio.signal.messages import ParticipantInfo
     from .._sansio.signal.roster import Roster
-    from .._sansio.streams.incoming import IncomingStream
+    from .._sansio.streams.incoming_stream import IncomingStream
     from .._sansio.streams.info import TextStreamInfo
     from .packets import Packets
     from .receipts import Receipt

@@ -16,14 +16,12 @@ from trio_livekit._sansio.streams.chunking import split_bytes
 from trio_livekit._sansio.streams.deflate import deflate
 from trio_livekit._sansio.streams.incoming import (
     CROWDED_BYTES,
-    IDLE_S,
     LEFT_GRACE_S,
     MAX_OPEN_PER_SENDER,
     NOT_READ_S,
     Incoming,
-    IncomingStream,
-    Limits,
 )
+from trio_livekit._sansio.streams.incoming_stream import IDLE_S, IncomingStream, Limits
 from trio_livekit.errors import StreamError, StreamErrorReason
 
 Reason = StreamErrorReason

@@ -531,30 +531,27 @@ async def test_64_tracks_at_once(pair: Pair) -> None:
     assert received == {name: name.encode() for name in names}
 
 
-async def test_192_tracks(pair: Pair) -> None:
-    """All of them stay, and a large frame on any of them arrives. Every change of one makes a list of them all."""
+async def test_256_tracks(pair: Pair) -> None:
+    """Published one after the other: all of them stay, all take a large frame, and such frames arrive."""
     alice, bob = pair
-    tracks: list[lk.LocalDataTrack] = []
-    names = {f"track {number}" for number in range(192)}
+    names = [f"track {number}" for number in range(256)]
 
-    async def publish(name: str) -> None:
+    async def publish(name: str, task_status: trio.TaskStatus[lk.LocalDataTrack]) -> None:
         async with alice.publish_data_track(name) as track:
-            tracks.append(track)
+            task_status.started(track)
             await trio.sleep_forever()
 
-    with trio.fail_after(20):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            for name in names:
-                nursery.start_soon(publish, name)
+            tracks = [await nursery.start(publish, name) for name in names]
+            assert len({track.sid for track in tracks}) == 256
             participant = await bob.wait_for_participant("alice")
-            for name in names:
-                await participant.data_tracks.wait_for(name)
-            assert {track.name for track in participant.data_tracks} == names
-            while len(tracks) < 192:  # noqa: ASYNC110 - the others may hear of a track before its publisher
-                await trio.sleep(0.01)
-            assert len({track.sid for track in tracks}) == 192
-            for track in (tracks[0], tracks[100], tracks[191]):
+            await participant.data_tracks.wait_for(names[-1])
+            assert {track.name for track in participant.data_tracks} == set(names)
+            for track in (tracks[0], tracks[128], tracks[255]):
                 async with participant.data_tracks[track.name].subscribe() as frames:
                     payload = track.name.encode().ljust(196_608, b".")
                     assert await push_until_received(track, frames, payload) == payload
+            for track in tracks:
+                track.try_push(bytes(196_608))
             nursery.cancel_scope.cancel()

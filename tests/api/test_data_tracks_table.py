@@ -197,7 +197,7 @@ ROWS: dict[str, tuple[str, ...]] = {
     "8192 and 196608 bytes; no timestamp; identity, name and SID": (
         f"{TRACKS}::test_a_frame_without_a_timestamp_and_what_is_known_of_its_track",
     ),
-    "256 tracks (192 here, to be quick), then 196608 bytes": (f"{TRACKS}::test_192_tracks",),
+    "256 tracks, then 196608 bytes": (f"{TRACKS}::test_256_tracks",),
     "publishing without the grant": (f"{TRACKS}::test_publishing_without_the_grant_is_refused",),
     "a name that is taken": (f"{TRACKS}::test_a_name_that_is_taken_is_refused_and_the_first_track_lives_on",),
     "schema and encoding on both sides": (f"{SCHEMAS}::test_both_ends_see_it",),

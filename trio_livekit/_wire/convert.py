@@ -26,6 +26,7 @@ __all__ = [
     "server_info_to_pb",
 ]
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from .._sansio.signal.messages import (
@@ -109,6 +110,13 @@ def data_blob_to_pb(key: DataBlobKey, contents: bytes) -> Any:
 
 
 def data_track_from_pb(pb: Any) -> DataTrackInfo:
+    """One track. Every change of one comes with all of its participant's: most have been seen before."""
+    return _data_track(pb.SerializeToString())
+
+
+@lru_cache(maxsize=1024)
+def _data_track(data: bytes) -> DataTrackInfo:
+    pb = models.DataTrackInfo.FromString(data)
     return DataTrackInfo(
         pub_handle=pb.pub_handle,
         sid=pb.sid,

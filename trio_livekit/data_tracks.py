@@ -112,7 +112,7 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
 
     @property
     def is_published(self) -> bool:
-        """Whether frames can reach anybody."""
+        """Whether it has not ended. A reconnection does not end it, though nothing can be sent meanwhile."""
         return self._publication.is_published
 
     def try_push(self, frame: DataTrackFrame | bytes, user_timestamp: int | None = None) -> None:

@@ -134,6 +134,20 @@ async def test_a_full_queue_refuses_the_newest_and_send_waits_for_room(pair: Pai
         assert statistics.frames_sent == statistics.frames_pushed - 1
 
 
+async def test_flushing_waits_until_all_has_left(pair: Pair) -> None:
+    alice, _ = pair
+    async with alice.publish_data_track("track") as track:
+        for size in (1, 65_536, 20_000, 1):
+            track.try_push(bytes(size))
+        assert track.statistics().frames_queued > 0
+        await track.flush()
+        statistics = track.statistics()
+        assert (statistics.frames_sent, statistics.frames_queued) == (4, 0)
+        channel = alice.stats().channels["_data_track"]
+        assert (channel.messages_sent, channel.buffered, channel.unsent) == (1 + 5 + 2 + 1, 0, 0)
+        await track.flush()
+
+
 async def test_a_cancelled_send_has_sent_nothing(pair: Pair) -> None:
     async with published(pair) as (track, remote), remote.subscribe() as frames:
         with trio.CancelScope() as scope:

@@ -278,7 +278,7 @@ async def test_permissions_outlive_the_session(embedded_server: EmbeddedServer, 
             server.drop_peers(room_name, "alice")
             await until(events, ev.Reconnected)
         with trio.fail_after(10):
-            while not track.is_published or track.sid == sid:
+            while track.sid == sid:
                 await trio.testing.wait_all_tasks_blocked(0.001)
             remote = await bob.participants["alice"].data_tracks.wait_for("track")
             async with remote.subscribe() as frames:

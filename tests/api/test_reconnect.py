@@ -343,8 +343,9 @@ async def test_pushing_while_there_is_no_session(stage: Stage) -> None:
         with trio.fail_after(5):
             while stage.alice.state is State.CONNECTED:
                 await stage.events.receive()
-            while track.is_published:  # the server has to be asked first
+            while track._publication.is_up:  # the server has to be asked first
                 await trio.testing.wait_all_tasks_blocked(0.001)
+        assert track.is_published  # all the same: it will be again
         before = track.statistics()
         with pytest.raises(lk.PushError) as error:
             track.try_push(b"x")

@@ -140,7 +140,7 @@ async def test_a_region_that_is_lost(cloud: FakeCloud, server: ServerUnderTest, 
             with trio.fail_after(10):
                 while not isinstance(await events.receive(), ev.Reconnected):
                     pass
-                while not track.is_published:
+                while not track._publication.is_up:
                     await trio.testing.wait_all_tasks_blocked(0.001)
             assert list(second.participants(room_name)) == ["alice"]
 

@@ -21,6 +21,7 @@ class FakeLinks:
         self.buffered = 0  # not acknowledged; and of that
         self.unsent = 0  # stuck here
         self.watching = False
+        self.watch_changes: list[bool] = []
 
     def send(self, _label: str, messages: list[bytes]) -> None:
         self.sent += messages
@@ -32,6 +33,8 @@ class FakeLinks:
         return self.unsent
 
     def watch_progress(self, _label: str, watch: bool) -> None:
+        if watch is not self.watching:
+            self.watch_changes.append(watch)
         self.watching = watch
 
 

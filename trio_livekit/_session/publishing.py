@@ -73,7 +73,7 @@ class Publication:
         self.handle = request.pub_handle
         self.name = request.name
         self.sid = ""
-        self.is_published = False
+        self.is_up = False  # the server has it, as far as anybody knows
         self.error: PublishError | None = None
         self.settled = trio.Event()
         """The request was answered."""
@@ -83,6 +83,11 @@ class Publication:
         self._packetizer = Packetizer(self.handle, MediaClock(secrets.randbits(32), trio.current_time()))
         self._left = False
         self.pushed = self.refused = self.dropped = self.bytes_accepted = 0
+
+    @property
+    def is_published(self) -> bool:
+        """Whether the track has neither ended nor been given up; while it is published again, it is as well."""
+        return self.error is None and not self._left
 
     def push(self, payload: bytes, user_timestamp: int | None, *, counted: bool = True) -> None:
         """Send or queue one frame. ``counted=False`` leaves a refusal uncounted where trying again makes sense."""
@@ -97,7 +102,7 @@ class Publication:
         self.bytes_accepted += len(payload)
 
     def _push(self, payload: bytes, user_timestamp: int | None, counted: bool) -> None:
-        if not self.is_published:
+        if not self.is_up:
             if self.error is not None and not self._left:
                 self.dropped += 1  # the block is being cancelled, and its error is to be the one that is seen
                 return
@@ -133,9 +138,9 @@ class Publication:
         """Wait until every accepted frame has left."""
         queued = self._owner.queued
         accepted = self.pushed - self.refused
-        while self.is_published and self.pushed - self.refused - queued(self) < accepted:
+        while self.is_up and self.pushed - self.refused - queued(self) < accepted:
             await self._owner.wait_progress()
-        if self.is_published:
+        if self.is_up:
             await self._owner.wait_handed_over()
 
     async def unpublish(self) -> None:
@@ -245,7 +250,7 @@ class Publishing:
 
     def unpublish(self, publication: Publication) -> None:
         """Tell the server, and drop what is still queued."""
-        publication.is_published = False
+        publication.is_up = False
         publication.dropped += self._queue.drop(publication.handle)
         self._core.unpublish(publication.handle)
         if not self._core.knows(publication.handle):
@@ -399,10 +404,10 @@ class Publishing:
             match event:
                 case Published(_, sid):
                     publication.sid = sid
-                    publication.is_published = True
+                    publication.is_up = True
                     publication.settled.set()
                 case Republishing():
-                    publication.is_published = False
+                    publication.is_up = False
                     publication.dropped += self._queue.drop(event.handle)
                 case Refused(_, reason, code, message):
                     text = _REFUSALS.get(reason) or f"the server refused ({code}): {message}"
@@ -426,7 +431,7 @@ class Publishing:
         """The track is not, or no longer, published: whoever waits for it is told, and its block is cancelled."""
         if publication.error is not None:
             return
-        publication.is_published = False
+        publication.is_up = False
         publication.error = error
         publication.dropped += self._queue.drop(publication.handle)
         publication.settled.set()

@@ -10,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._sansio.tracks.clock import MediaClock
+from trio_livekit._sansio.tracks.packet import SINGLE, EncryptionInfo, Packet, encode
 from trio_livekit._sansio.tracks.packetizer import Packetizer
 from trio_livekit._session.subscribing import (
     Reader,
@@ -282,6 +283,14 @@ async def test_losses_are_counted(bench: Bench) -> None:
     assert statistics.frames_displaced == 3
     assert statistics.frames_buffered == 2
     assert statistics.frames_lost == 1
+
+
+async def test_a_plain_track_does_not_mind_what_looks_like_encryption(bench: Bench) -> None:
+    """As does the SID of its publisher, which a server may put into a packet under the same tag."""
+    bench.subscribing.on_handles({7: "DTR_a"})
+    reader = await bench.published().open_reader(1, 1)
+    bench.subscribing.on_packet(encode(Packet(SINGLE, 7, 0, 0, 0, None, EncryptionInfo(80, b"A_abcdefghij"), b"plain")))
+    assert reader.get_nowait().payload == b"plain"
 
 
 async def test_packets_of_nobody_are_ignored(bench: Bench) -> None:

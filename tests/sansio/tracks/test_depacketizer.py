@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.sansio.tracks.vectors import MARKERS, VECTORS
 from trio_livekit._sansio.tracks.depacketizer import Depacketizer, Drop, DropReason, TrackFrame
-from trio_livekit._sansio.tracks.packet import FINAL, INTER, SINGLE, START, EncryptionInfo, Packet
+from trio_livekit._sansio.tracks.packet import FINAL, INTER, SINGLE, START, EncryptionInfo, Packet, decode, encode
 
 REASONS = {reason.name.lower(): reason for reason in DropReason}
 
@@ -89,6 +89,11 @@ def test_frames_of_many_packets(between: int) -> None:
         assert frame == TrackFrame(b"s" + b"i" * between + b"f", 9, None, number)
     assert core.statistics().frames == 10
     assert core.statistics().frames_expected == 10
+
+
+def test_a_packet_of_1024_bytes_is_a_frame() -> None:
+    message = encode(packet(SINGLE, 0, 0, bytes(range(256)) * 4))
+    assert Depacketizer().push(decode(message)) == TrackFrame(bytes(range(256)) * 4, None, None, 0)
 
 
 def test_encryption_is_that_of_the_first_packet() -> None:

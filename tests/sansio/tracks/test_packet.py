@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -208,3 +210,77 @@ def test_a_block_cut_by_one_byte_is_refused() -> None:
 def test_errors_carry_fixed_text() -> None:
     with pytest.raises(PacketError, match=r"^the track handle is 0$"):
         decode(bytes(12))
+
+
+# --- packets of a server's own tests ----------------------------------------------------------------------------------
+
+HEADER = "14000d051a0a270fdeadbeef"  # start, handle 3333, sequence 6666, frame 9999, timestamp 0xdeadbeef
+PAYLOAD = "fffefdfc"
+SID, LONG_SID = b"participant".hex(), b"test_participant".hex()
+
+
+def test_a_server_s_packet_without_extension() -> None:
+    message = bytes.fromhex("18000d051a0a270fdeadbeeffffefdfcfbfa")
+    packet = Packet(SINGLE, 3333, 6666, 9999, 0xDEADBEEF, None, None, bytes.fromhex("fffefdfcfbfa"))
+    assert decode(message) == packet
+    assert encode(packet) == message
+
+
+@pytest.mark.parametrize(
+    ("block", "encryption"),
+    [
+        ("0003" + "010b" + SID + "00", None),  # too short for what tag 1 is to clients: skipped
+        ("0004" + "0110" + LONG_SID, EncryptionInfo(ord("t"), b"est_particip")),  # long enough to look like it
+        ("0001" + "0104" + b"test".hex(), None),
+    ],
+)
+def test_the_participant_sid_that_servers_may_add(block: str, encryption: EncryptionInfo | None) -> None:
+    """It shares its tag with encryption. Only encrypted tracks look at that, so the frames of others still arrive."""
+    packet = decode(bytes.fromhex(HEADER + block + PAYLOAD))
+    assert packet == Packet(START, 3333, 6666, 9999, 0xDEADBEEF, None, encryption, bytes.fromhex(PAYLOAD))
+
+
+def test_replacing_an_extension() -> None:
+    before = Packet(START, 3333, 6666, 9999, 0xDEADBEEF, 7, None, bytes.fromhex(PAYLOAD))
+    assert encode(before) == bytes.fromhex(HEADER + "0002" + "0208" + "0000000000000007" + PAYLOAD)
+    after = before._replace(user_timestamp=8)
+    assert encode(after) == bytes.fromhex(HEADER + "0002" + "0208" + "0000000000000008" + PAYLOAD)
+    grown = after._replace(encryption=EncryptionInfo(1, bytes(12)))
+    assert decode(encode(grown)) == grown
+    assert encode(decode(encode(grown))._replace(encryption=None)) == encode(after)
+
+
+def test_a_packet_without_the_extension_that_is_looked_for() -> None:
+    packet = decode(bytes.fromhex(HEADER + "0003" + "020b" + SID + "00" + PAYLOAD))
+    assert packet.encryption is None
+    assert packet.user_timestamp == int.from_bytes(b"particip", "big")  # the rest may be of a later version
+    assert packet.payload == bytes.fromhex(PAYLOAD)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "0002" + "010b" + SID + "00",  # the block ends before its extension does
+        "0003" + "010d" + SID + "00",  # the extension is longer than its block
+        "0003" + "0107" + SID + "00",  # it ends early, and what follows it is no extension
+    ],
+)
+def test_truncated_extensions(block: str) -> None:
+    assert kind_of(bytes.fromhex(HEADER + block + PAYLOAD)) is PacketErrorKind.MALFORMED_EXT
+
+
+def test_a_header_cut_anywhere() -> None:
+    message = bytes.fromhex("18000d051a0a270fdeadbeef")
+    for size in range(12):
+        assert kind_of(message[:size]) is PacketErrorKind.TOO_SHORT
+
+
+@pytest.mark.parametrize("handle", [-1, 65_536])
+def test_a_handle_has_16_bits(handle: int) -> None:
+    packet = Packet(SINGLE, handle, 0, 0, 0, None, None, b"x")
+    with pytest.raises(struct.error):
+        encode(packet)
+    with pytest.raises(struct.error):
+        rewrite_handle(encode(packet._replace(handle=1)), handle)
+    for good in (1, 65_535):
+        assert decode(encode(packet._replace(handle=good))).handle == good

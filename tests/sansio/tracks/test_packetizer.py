@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sansio.tracks.vectors import MARKERS, VECTORS
-from trio_livekit._sansio.tracks.clock import MediaClock
-from trio_livekit._sansio.tracks.packet import EncryptionInfo, decode
+from trio_livekit._sansio.tracks.clock import RATE_HZ, MediaClock
+from trio_livekit._sansio.tracks.packet import BASE_HEADER_BYTES, FINAL, INTER, SINGLE, START, EncryptionInfo, decode
 from trio_livekit._sansio.tracks.packetizer import MAX_PACKETS_PER_FRAME, MTU, Packetizer
 from trio_livekit.errors import FrameTooLarge, PushError, PushErrorReason
 
@@ -65,9 +65,13 @@ def test_vector(case: dict[str, Any]) -> None:
 
 
 def test_constants_of_the_vectors() -> None:
-    constants = VECTORS["constants"]
-    assert constants["mtu"] == MTU
-    assert constants["max_packets_per_frame"] == MAX_PACKETS_PER_FRAME
+    assert VECTORS["constants"] == {
+        "base_header_len": BASE_HEADER_BYTES,
+        "mtu": MTU,
+        "max_packets_per_frame": MAX_PACKETS_PER_FRAME,
+        "max_frame_no_ext": (MTU - BASE_HEADER_BYTES) * MAX_PACKETS_PER_FRAME,
+        "sample_rate": RATE_HZ,
+    }
 
 
 @given(
@@ -120,8 +124,41 @@ def test_a_refused_frame_leaves_no_trace(size: int) -> None:
 
 
 def test_frame_of_300_bytes_in_packets_of_100() -> None:
-    messages = packetizer(100).packetize(bytes(300), 0.0)
-    assert [len(message) - 12 for message in messages] == [88, 88, 88, 36]
+    messages = Packetizer(7, MediaClock(1_804_548_298, 5.0), mtu=100).packetize(pattern(300), 5.0)
+    packets = [decode(message) for message in messages]
+    assert [len(packet.payload) for packet in packets] == [88, 88, 88, 36]
+    assert [packet.sequence for packet in packets] == [0, 1, 2, 3]
+    assert {(packet.frame_number, packet.timestamp) for packet in packets} == {(0, 1_804_548_298)}
+
+
+@pytest.mark.parametrize(("index", "count", "marker"), [(0, 1, SINGLE), (0, 10, START), (4, 10, INTER), (9, 10, FINAL)])
+def test_where_a_packet_stands_in_its_frame(index: int, count: int, marker: int) -> None:
+    messages = packetizer(22).packetize(bytes(10 * count), 0.0)
+    assert len(messages) == count
+    assert decode(messages[index]).marker == marker
+
+
+@pytest.mark.parametrize("size", [0, 1, 64, 123, 128, 256])
+@pytest.mark.parametrize("most", [1, 128, 333])
+def test_chunks_are_full_but_for_the_last(size: int, most: int) -> None:
+    core = packetizer(BASE_HEADER_BYTES + most)
+    count = -(-size // most)
+    if not 0 < count <= MAX_PACKETS_PER_FRAME:
+        with pytest.raises(PushError) as refused:
+            core.packetize(pattern(size), 0.0)
+        assert refused.value.reason is (PushErrorReason.TOO_LARGE if size else PushErrorReason.EMPTY)
+        return
+    chunks = [decode(message).payload for message in core.packetize(pattern(size), 0.0)]
+    assert b"".join(chunks) == pattern(size)
+    assert [len(chunk) for chunk in chunks] == [most] * (count - 1) + [size - most * (count - 1)]
+
+
+@pytest.mark.parametrize(("size", "markers"), [(5, [SINGLE]), (24_000, [START, FINAL])])
+def test_small_and_large_frames_of_the_default_size(size: int, markers: list[int]) -> None:
+    packets = [decode(message) for message in packetizer().packetize(pattern(size), 0.0)]
+    assert [packet.marker for packet in packets] == markers
+    assert [len(packet.payload) for packet in packets] == ([5] if size == 5 else [15_988, 8_012])
+    assert [(packet.sequence, packet.frame_number) for packet in packets] == [(n, 0) for n in range(len(markers))]
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])

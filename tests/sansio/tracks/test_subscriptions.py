@@ -64,6 +64,20 @@ def test_subscribe_and_receive() -> None:
     assert sent(core) == {}
 
 
+def test_a_handle_is_what_a_packet_can_carry() -> None:
+    """0 is reserved, and 65536 too large. Messages of signalling have room for both."""
+    core = Subscriptions()
+    core.want(A, Depacketizer(), 0.0)
+    assert sent(core) == {A: True}
+    for handle in (0, 65_536, 2**32 - 1):
+        core.on_handles({handle: A}, 0.1)
+        assert core.poll_events() == []
+        assert core.route(handle) is None
+    for handle in (1, 65_535):
+        core.on_handles({65_536: "DTR_x", handle: A}, 0.2)
+        assert core.poll_events() == [Active(A, handle)]
+
+
 def test_several_at_once_go_in_one_message() -> None:
     core = Subscriptions()
     for index in range(60):

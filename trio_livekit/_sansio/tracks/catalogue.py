@@ -14,13 +14,14 @@ __all__ = ["Catalogue", "CatalogueEvent", "TrackPublished", "TrackReassigned", "
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from .packet import MAX_HANDLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..signal.messages import DataTrackInfo
 
 SID_PREFIX = "DTR_"
-MAX_HANDLE = 0xFFFF
 
 
 class TrackPublished(NamedTuple):

@@ -36,6 +36,7 @@ __all__ = [
     "BASE_HEADER_BYTES",
     "FINAL",
     "INTER",
+    "MAX_HANDLE",
     "SINGLE",
     "START",
     "EncryptionInfo",
@@ -57,6 +58,9 @@ from typing import NamedTuple
 from ...errors import DecodeError
 
 BASE_HEADER_BYTES = 12
+
+MAX_HANDLE = 0xFFFF
+"""Handles are 1 to this. Signalling has 32 bits for them."""
 
 # Where a packet stands in its frame: the S and F bits as they lie in the first byte. Plain integers, because the
 # packetizer and the depacketizer compare them for every packet.

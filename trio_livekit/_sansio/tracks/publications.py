@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import PublishError, PublishErrorReason
 from ..signal.messages import DataTrackInfo, EncryptionType, PublishDataTrack, RequestReason, UnpublishDataTrack
+from .packet import MAX_HANDLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ..signal.messages import DataTrackSchema, FrameEncoding
-
-MAX_HANDLE = 0xFFFF
 
 REQUEST_TIMEOUT_S = 10.0
 """How long a request may go unanswered: the other SDKs' figure."""

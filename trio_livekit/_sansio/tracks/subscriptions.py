@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import DecodeError
 from ..signal.messages import UpdateDataSubscription
-from .packet import decode_fields
+from .packet import MAX_HANDLE, decode_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,13 +182,13 @@ class Subscriptions:
     # --- what the server says ---------------------------------------------------------------------------------------
 
     def on_handles(self, handles: Mapping[int, str], now: float) -> None:
-        """The list of active handles; it replaces the one before."""
+        """The list of active handles; it replaces the one before. What no packet can carry is no handle."""
         self.is_in_doubt = False
         self._probe_at = None
         self._unnamed = set()
-        self._named.update(handles)
-        self._snapshot = dict(handles)
-        self._handles = {sid: handle for handle, sid in handles.items()}
+        self._snapshot = {handle: sid for handle, sid in handles.items() if 0 < handle <= MAX_HANDLE}
+        self._named.update(self._snapshot)
+        self._handles = {sid: handle for handle, sid in self._snapshot.items()}
         for subscription in list(self._subscriptions.values()):
             listed = subscription.sid in self._handles
             if subscription.in_flight is _InFlight.SUBSCRIBE:

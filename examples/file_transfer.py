@@ -36,7 +36,7 @@ async def sender(where: Arena, path: Path) -> None:
 async def receiver(where: Arena, directory: Path) -> None:
     async with lk.connect(where.url, where.token("receiver", "lab")) as room, room.byte_streams("files") as streams:
         stream = await streams.receive()
-        name = Path(stream.info.name).name  # of what the sender calls it, only the last part
+        name = stream.info.safe_name  # of what the sender calls it, what can do no harm here
         partial = trio.Path(directory) / f"{name}.part"
         digest = hashlib.sha256()
         try:

@@ -10,13 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trio_livekit.cli import doctor, tables
 from trio_livekit.cli.demo.display import demo_table, layout
 from trio_livekit.cli.demo.meters import Meter, decode_reading, encode_reading
 from trio_livekit.cli.demo.telemetry import Reading
 from trio_livekit.cli.demo.wording import details_text, value_text
-from trio_livekit.cli.tables import open_display, table_lines
+from trio_livekit.cli.explain import explain
+from trio_livekit.cli.tables import Column, Table, open_display, table_lines
 from trio_livekit.cli.wording import bytes_text, milliseconds, sparkline
 from trio_livekit.data_tracks import DataTrackFrame, now_ms
+from trio_livekit.diagnosis import Check, Verdict
+from trio_livekit.errors import ConnectError, ConnectErrorReason
 
 GB = 1e9
 
@@ -138,3 +142,29 @@ def test_with_rich_every_column_has_place(monkeypatch, width):
     assert "▁" in text or "█" in text
     assert "…" not in text
     assert ("81.5 GB of 100 GB" in text) == (width == 120)
+
+
+@pytest.mark.parametrize("kind", ["log", "redrawn", "rich"])
+def test_names_of_others_do_nothing_to_the_terminal(kind, monkeypatch):
+    """Whoever is in the room chooses them: colours, a cleared screen, lines of their own, text from right to left."""
+    hostile = "\x1b[2J\x1b]0;title\x07\r\nrow\u202e[red]\x9b1m"
+    table = Table(hostile, [Column("who", 40, left=True), Column("n", 40)], [[hostile, hostile]], hostile)
+    stream = io.StringIO()
+    if kind == "rich":
+        rich_tables = pytest.importorskip("trio_livekit.cli.rich_tables")
+        monkeypatch.setenv("TERM", "xterm")
+        with rich_tables.rich_display(stream, ascii_only=False) as display:
+            display.show(table)
+    else:
+        {"log": tables._Log, "redrawn": tables._Redrawn}[kind](stream, False).show(table)
+    shown = stream.getvalue().removeprefix("\r\x1b[J")
+    assert shown.count("?[2J?]0;title???row?[red]?1m") == 4
+    assert not set(shown) & set("\x1b\x07\r\u202e\x9b")
+    assert len(shown.splitlines()) <= 7
+
+
+def test_words_of_others_in_errors_and_diagnoses_are_plain():
+    refused = ConnectError(ConnectErrorReason.INVALID_REQUEST, "the server refused: \x1b[2J\u202e")
+    assert explain(refused) == "cannot join: the server refused: ?[2J?"
+    check = Check("join", Verdict.FAILED, "\x1b[2J", "\x1b[2J", None)
+    assert "\x1b" not in "".join(doctor.lines(check))

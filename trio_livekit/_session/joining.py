@@ -144,7 +144,7 @@ def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:
             return ConnectError(ConnectErrorReason.ROOM_NOT_FOUND, text, status=status)
         return NoSuchEndpoint(f"{base_url} knows no such path")
     if 400 <= status < 500:
-        return ConnectError(ConnectErrorReason.INVALID_REQUEST, f"the server refused: {body[:200]}", status=status)
+        return ConnectError(ConnectErrorReason.INVALID_REQUEST, f"the server refused: {body[:200]!r}", status=status)
     if "closed by media" in body:
         text = "the room refused another participant: it is full, or its node is not accepting any"
         return ConnectError(ConnectErrorReason.ROOM_REFUSED, text, status=status)

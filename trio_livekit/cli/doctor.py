@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .arguments import Target, add_target_arguments, duration, resolve_target
 from .exits import FAILURE, OK
+from .wording import plain
 
 if TYPE_CHECKING:
     import argparse
@@ -117,9 +118,9 @@ async def _print_checks(checks: trio.MemoryReceiveChannel[Check], shown: bool) -
 def lines(check: Check) -> list[str]:
     """One check for people."""
     time = "" if check.seconds is None else f"  ({check.seconds * 1000:.0f} ms)"
-    said = [f"{_MARKS[check.verdict.value]} {check.name:<{_NAME_WIDTH}} {check.detail}{time}"]
+    said = [f"{_MARKS[check.verdict.value]} {check.name:<{_NAME_WIDTH}} {plain(check.detail)}{time}"]
     if check.advice:
-        said.append(f"{'':{len(_MARKS['ok']) + _NAME_WIDTH + 2}}{check.advice}")
+        said.append(f"{'':{len(_MARKS['ok']) + _NAME_WIDTH + 2}}{plain(check.advice)}")
     return said
 
 

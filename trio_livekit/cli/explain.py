@@ -6,6 +6,7 @@ __all__ = ["explain", "the_one_cause"]
 
 from ..errors import ConnectError, ConnectErrorReason, InternalError, LiveKitError
 from .exits import CommandError
+from .wording import plain
 
 _WHAT_TO_DO = {
     ConnectErrorReason.UNREACHABLE: "is the server running?",
@@ -38,4 +39,4 @@ def the_one_cause(error: BaseException) -> BaseException:
 
 
 def _one_line(error: object) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return plain(" ".join(str(error).split())) or type(error).__name__

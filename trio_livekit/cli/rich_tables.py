@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from .tables import GAP
+from .wording import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +44,14 @@ class _RichDisplay:
                 no_wrap=True,
             )
         for row, texts in enumerate(table.rows):
-            cells = [Text(text[: c.width] if c.left else text) for text, c in zip(texts, table.columns, strict=True)]
+            shown = zip(map(plain, texts), table.columns, strict=True)
+            cells = [Text(text[: c.width] if c.left else text) for text, c in shown]
             for number, cell in enumerate(cells):
                 if (row, number) in table.alarms:
                     cell.stylize("bold red")
             drawn.add_row(*cells)
-        head, foot = Text(table.title, style="bold", no_wrap=True), Text(table.footer, style="dim", no_wrap=True)
+        head = Text(plain(table.title), style="bold", no_wrap=True)
+        foot = Text(plain(table.footer), style="dim", no_wrap=True)
         self._live.update(Group(head, Text(), drawn, Text(), foot), refresh=True)
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from .wording import plain
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -62,12 +64,13 @@ def table_lines(table: Table, width: int) -> list[str]:
     def line(texts: Sequence[str]) -> str:
         cells = [
             f"{text[: column.width]:<{column.width}}" if column.left else f"{text:>{column.width}}"
-            for text, column in zip(texts, table.columns, strict=True)
+            for text, column in zip(map(plain, texts), table.columns, strict=True)
         ]
         return (" " * GAP).join(cells).rstrip()
 
     headings = line([column.heading for column in table.columns])
-    return [table.title[:width], "", headings, *map(line, table.rows), "", table.footer[:width]]
+    title, footer = plain(table.title)[:width], plain(table.footer)[:width]
+    return [title, "", headings, *map(line, table.rows), "", footer]
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""Numbers as short texts."""
+"""Numbers as short texts, and texts of others as they may be shown."""
 
 from __future__ import annotations
 
-__all__ = ["bytes_text", "milliseconds", "sparkline"]
+__all__ = ["bytes_text", "milliseconds", "plain", "sparkline"]
 
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,14 @@ def milliseconds(seconds: float | None) -> str:
         return "-"
     value = seconds * 1000
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+
+
+def plain(text: str) -> str:
+    """``text`` as it may be shown: what others chose, such as a name, must not move the cursor or colour the screen.
+
+    Escape sequences, ends of lines and what changes the direction of writing become question marks.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def sparkline(values: Iterable[float], width: int, *, top: float | None = None, ascii_only: bool = False) -> str:

@@ -36,26 +36,31 @@ class Entry:
         self._doorkeeper = doorkeeper
         self._settings = settings
         self._members = members
-        self._pending = 0
+        self._pending: dict[trio.CancelScope, None] = {}  # connections that have not said who they are, oldest first
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection until it ends. Nothing that a client does comes out of here as an exception."""
-        limits = self._hub.limits
         try:
-            if self._pending >= limits.pending_connections:
-                return
-            self._pending += 1
-            deadline = trio.current_time() + limits.handshake_timeout_s
+            deadline = trio.current_time() + self._hub.limits.handshake_timeout_s
             visitor: tuple[HttpRequest, Visit] | None = None
-            try:
-                with trio.move_on_at(deadline):
+            with trio.move_on_at(deadline) as scope:
+                self._make_room()
+                self._pending[scope] = None
+                try:
                     visitor = await self._greet(stream)
-            finally:
-                self._pending -= 1
+                finally:
+                    self._pending.pop(scope, None)
             if visitor is not None:
                 await self._upgrade(stream, *visitor, deadline)
         finally:
             await trio.aclose_forcefully(stream)
+
+    def _make_room(self) -> None:
+        """The oldest has to go, not the newest: who means it is through in milliseconds, even while strangers flood."""
+        if len(self._pending) >= self._hub.limits.pending_connections:
+            oldest = next(iter(self._pending))
+            del self._pending[oldest]
+            oldest.cancel("too many connections have not said who they are")
 
     async def _greet(self, stream: trio.SocketStream) -> tuple[HttpRequest, Visit] | None:
         """Read the request. What is not to become a signal connection is answered here."""

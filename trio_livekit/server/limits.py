@@ -32,7 +32,7 @@ class Limits:
     """HTTP request line and headers of a client that has not shown its token yet. A join request takes about 1 KiB."""
 
     pending_connections: int = 512
-    """TCP connections that have not joined yet; more are closed as they come."""
+    """TCP connections that have not said who they are; for each one more, the oldest is closed. At least 1."""
 
     handshake_timeout_s: float = 5.0
     """From the TCP connection to the end of the HTTP request."""

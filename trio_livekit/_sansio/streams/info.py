@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = ["ByteStreamInfo", "StreamInfo", "TextStreamInfo", "info_of"]
 
+import re
 from dataclasses import field
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,16 @@ from ..records import dataclass
 
 if TYPE_CHECKING:
     from ..packets.messages import StreamHeader
+
+
+_NOT_IN_FILE_NAMES = frozenset('<>:"|?*')
+_DEVICES = frozenset({"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in "0123456789¹²³")})
+"""What Windows takes for devices, whatever suffix they have."""
+
+_MAX_FILE_NAME_BYTES = 200
+"""File systems take 255, and whoever writes a file may add something such as ``.part``."""
+
+_MAX_SUFFIX_BYTES = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +74,27 @@ class ByteStreamInfo(StreamInfo):
     """What the header of a byte stream says.
 
     Attributes:
-        name: the name of the file, or whatever the sender chose. Never a path to be trusted.
+        name: the name of the file, or whatever the sender chose. Never a path to be trusted: see ``safe_name``.
     """
 
     name: str = ""
+
+    @property
+    def safe_name(self) -> str:
+        """The last part of ``name``, changed until a file of that name may be made in a directory, on any system.
+
+        It leads nowhere else, is not hidden, is no device of Windows, prints as it is, and is no longer than 200 bytes.
+        ``"unnamed"`` where nothing is left. Two names may become the same, and a file of that name may be there.
+        """
+        last = re.split(r"[/\\]", self.name)[-1]
+        kept = "".join("_" if c in _NOT_IN_FILE_NAMES or not c.isprintable() else c for c in last).strip(". ")
+        stem, dot, suffix = kept.rpartition(".")
+        if not dot or len(suffix.encode()) > _MAX_SUFFIX_BYTES:
+            stem, dot, suffix = kept, "", ""
+        if stem.partition(".")[0].rstrip().upper() in _DEVICES:
+            stem = f"_{stem}"
+        room = _MAX_FILE_NAME_BYTES - len(f"{dot}{suffix}".encode())
+        return stem.encode()[:room].decode(errors="ignore") + dot + suffix or "unnamed"
 
 
 def info_of(header: StreamHeader, sender_identity: str, *, is_encrypted: bool) -> TextStreamInfo | ByteStreamInfo:

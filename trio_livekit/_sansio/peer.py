@@ -54,8 +54,6 @@ if TYPE_CHECKING:
     from .sctp import Statistics as SctpStatistics
     from .types import Address, RandomBytes
 
-_APPLICATION_DATA = 23  # the DTLS record type
-
 _PATIENT_DTLS = {
     Role.CLIENT: DtlsConfig(max_timeout_s=1.0),
     Role.SERVER: DtlsConfig(max_timeout_s=1.0, suspicion_s=1.0),
@@ -193,8 +191,8 @@ class Peer:
         if self._had_path:
             self._dtls.start(now)
         early, self._early = self._early, []
-        for data in early:
-            self._receive_dtls(data, now)
+        if early:
+            self._receive_dtls(early, now)
 
     def open_channel(self, label: str, *, ordered: bool = True, max_retransmits: int | None = None, now: float) -> int:
         """Open a data channel; returns its id, on which messages may be sent at once. Needs ``start`` first.
@@ -251,24 +249,24 @@ class Peer:
         if self._over:
             return
         ice = self.ice
-        dtls = self._dtls
         trusted: Address | None = None  # the source that the last authenticated path of this batch had
         heard: Address | None = None  # who sent something that can only be the peer's
+        records: list[bytes] = []  # from there, to be opened together
         for data, remote in received:
             first = data[0] if data else 255
             if 20 <= first <= 63:  # RFC 7983: DTLS
                 if remote != trusted:
                     if not ice.is_authenticated(Path(local, remote, protocol)):
                         continue
-                    trusted = remote
-                if dtls is None:
-                    if len(self._early) < _EARLY_DATAGRAMS:
-                        self._early.append(data)
-                elif self._receive_dtls(data, now):
-                    heard = remote
+                    if records and self._receive_dtls(records, now):
+                        heard = trusted
+                    trusted, records = remote, []
+                records.append(data)
             elif first <= 3:
                 ice.receive_datagram(data, Path(local, remote, protocol), now)
                 self._settle_ice(now)
+        if records and self._receive_dtls(records, now):
+            heard = trusted
         if heard is not None and ice.selected_path == (local, heard, protocol):
             ice.note_activity(now)
 
@@ -339,15 +337,19 @@ class Peer:
     def _may_send(self) -> bool:
         return self.ice.selected_path is not None and not self.blocked
 
-    def _receive_dtls(self, data: bytes, now: float) -> bool:
-        """Returns whether it can only have come from the peer."""
+    def _receive_dtls(self, datagrams: list[bytes], now: float) -> bool:
+        """Returns whether any of it can only have come from the peer."""
         dtls, channels = self._dtls, self._channels
         if dtls is None or channels is None:
+            self._early += datagrams[: _EARLY_DATAGRAMS - len(self._early)]
             return False
-        packets = dtls.receive_datagram(data, now)
-        for packet in packets:
-            channels.receive_datagram(packet, now)
-        if not self._secure or data[0] != _APPLICATION_DATA:
+        if not self._secure and len(datagrams) > 1:  # what follows a handshake needs its outcome
+            heard = [self._receive_dtls([data], now) for data in datagrams]
+            return any(heard)
+        packets = dtls.receive_datagrams(datagrams, now)
+        if packets:
+            channels.receive_datagrams(packets, now)
+        if dtls.has_news:
             self._settle_dtls(now)
         return bool(packets)
 

@@ -503,6 +503,25 @@ def test_several_data_records_in_one_datagram() -> None:
     assert pair.b.receive_datagram(datagram, pair.now) == [b"one", b"two", b"three"]
 
 
+def test_datagrams_that_come_together_are_opened_in_order() -> None:
+    pair = connect()
+    one, two, three, four = pair.a.seal_many([b"one", b"two", b"three", b"four"])
+    forged = two[:-1] + bytes([two[-1] ^ 1])
+    batch = [one, two, forged, one, b"", b"?", three + four]
+    assert pair.b.receive_datagrams(batch, pair.now) == [b"one", b"two", b"three", b"four"]
+    assert pair.b.statistics().records_dropped == 2  # what was forged, and what was replayed
+    assert not pair.b.has_news
+
+
+def test_a_goodbye_in_the_middle_of_a_batch_ends_it() -> None:
+    pair = connect()
+    first, last = pair.a.seal(b"first"), pair.a.seal(b"last")
+    pair.a.close(pair.now)
+    [goodbye] = pair.a.datagrams_to_send(pair.now)
+    assert pair.b.receive_datagrams([first, goodbye, last], pair.now) == [b"first"]
+    assert pair.b.has_news
+
+
 def test_two_handshakes_do_not_meet() -> None:
     one, other = make_pair(), make_pair(make_client(seed=5), make_server(seed=6))
     one.run_until(lambda: both_connected(one))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.sansio.sctp.harness import HandmadePeer, chunks_of, joined, messages
 from trio_livekit._sansio.sctp import AssociationLost
@@ -36,6 +38,45 @@ def sent(count: int, size: int = 1000, **kwargs: object) -> HandmadePeer:
         peer.association.send(0, 53, bytes(size), now=peer.now, **kwargs)
     assert tsns(peer) == list(range(count))
     return peer
+
+
+def plain_sack(peer: HandmadePeer, tsn: int, gaps: list[tuple[int, int]], window: int) -> bytes:
+    """A packet that acknowledges up to `tsn`, without a checksum, as livekit-server sends them."""
+    chunk = c.encode_sack(peer.init.initial_tsn + tsn & 0xFFFFFFFF, window, gaps, [])
+    return peer.sealer.seal_all([chunk], zero_checksum=True)[0]
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-1, 7),
+            st.sampled_from([[], [], [], [(2, 2)], [(2, 3), (5, 5)]]),
+            st.sampled_from([1 << 20, 5000, 0]),
+        ),
+        max_size=8,
+    )
+)
+def test_sacks_that_come_together_do_what_each_of_them_does(sacks: list[tuple[int, list[tuple[int, int]], int]]):
+    together, apart = sent(10), sent(10)
+    together.association.receive_datagrams([plain_sack(together, *sack) for sack in sacks], together.now)
+    for sack in sacks:
+        apart.association.receive_datagram(plain_sack(apart, *sack), apart.now)
+    left = [
+        (tsns(peer), peer.association.buffered_amount(0), statistics.flight, statistics.peer_window)
+        for peer in (together, apart)
+        if (statistics := peer.association.statistics())
+    ]
+    assert left[0] == left[1]
+
+
+def test_an_old_sack_behind_a_new_one_in_a_batch_takes_nothing_back():
+    peer = sent(10)
+    packets = [plain_sack(peer, tsn, [], window) for tsn, window in ((3, 1 << 20), (9, 1 << 20), (5, 0))]
+    peer.association.receive_datagrams(packets, peer.now)
+    assert peer.association.buffered_amount(0) == 0
+    peer.association.send(0, 53, b"the window is open", now=peer.now)
+    assert tsns(peer) == [10]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 1159, 1160, 1161, 1162, 2320, 2321, 65536])

@@ -154,8 +154,12 @@ class DataChannels:
 
     def receive_datagram(self, data: bytes, now: float) -> None:
         """Take one SCTP packet."""
+        self.receive_datagrams([data], now)
+
+    def receive_datagrams(self, packets: list[bytes], now: float) -> None:
+        """Take SCTP packets that arrived together."""
         self._now = now
-        self.association.receive_datagram(data, now)
+        self.association.receive_datagrams(packets, now)
 
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """The packets that may leave now."""

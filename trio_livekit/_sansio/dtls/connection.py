@@ -185,21 +185,32 @@ class Connection:
 
     def receive_datagram(self, data: bytes, now: float) -> list[bytes]:
         """Take a datagram; returns the application data it brought, in order. Never raises."""
-        open_record = self._open
-        if open_record is not None and len(data) > HEADER_BYTES:
-            # Connected, and nearly always: one record of application data. The constants are spelled out for speed.
-            kind, version, number, length = _unpack_header(data)
-            if kind == 23 and version == 0xFEFD and number >> 48 == 1 and length == len(data) - 13:
-                plaintext = open_record(23, number, data)
-                if plaintext:
-                    return [plaintext]
-                self._records_dropped += plaintext is None
-                return []
+        return self.receive_datagrams([data], now)
+
+    def receive_datagrams(self, datagrams: list[bytes], now: float) -> list[bytes]:
+        """Take datagrams that arrived together; returns the application data they brought, in order. Never raises."""
         received: list[bytes] = []
-        for record in split_records(data):
-            self._on_record(record, now, received)
-        received += self._replay_early(now)
+        for data in datagrams:
+            open_record = self._open
+            if open_record is not None and len(data) > HEADER_BYTES:
+                # Connected, and nearly always: one record of application data. The constants are spelled out for speed.
+                kind, version, number, length = _unpack_header(data)
+                if kind == 23 and version == 0xFEFD and number >> 48 == 1 and length == len(data) - 13:
+                    plaintext = open_record(23, number, data)
+                    if plaintext:
+                        received.append(plaintext)
+                    else:
+                        self._records_dropped += plaintext is None
+                    continue
+            for record in split_records(data):
+                self._on_record(record, now, received)
+            received += self._replay_early(now)
         return received
+
+    @property
+    def has_news(self) -> bool:
+        """Whether ``poll_events`` or ``datagrams_to_send`` has something."""
+        return bool(self._events or self._outgoing)
 
     def _on_record(self, record: Record, now: float, received: list[bytes]) -> None:
         epoch = record.number >> 48

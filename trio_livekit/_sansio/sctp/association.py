@@ -38,6 +38,9 @@ _PREFIX = struct.Struct(">HHL")
 REFLECTED_TAG = 1
 """The T bit of ABORT and SHUTDOWN-COMPLETE: the tag is the sender's, because it has no association."""
 
+PLAIN_SACK_SIZE = HEADER_SIZE + 16
+"""A packet with nothing but a SACK that reports neither gaps nor duplicates, as nearly all of them do."""
+
 MAX_REASON = 128
 """Characters of a peer's abort reason that are kept."""
 
@@ -160,6 +163,34 @@ class Association:
         return snapshot(self._handshake.state.value, self._link, self.total_buffered, self._dropped, self._config)
 
     # The common surface of a core
+
+    def receive_datagrams(self, packets: list[bytes], now: float) -> None:
+        """Take SCTP packets that arrived together, as ``receive_datagram`` does.
+
+        Of plain SACKs that follow one another only the last is looked at, for it says what the others said, and more.
+        """
+        plain: bytes | None = None
+        for packet in packets:
+            if len(packet) == PLAIN_SACK_SIZE and self._is_plain_sack(packet):
+                if plain is None or _acknowledges_more(packet, plain):
+                    plain = packet
+                continue
+            if plain is not None:
+                self.receive_datagram(plain, now)
+                plain = None
+            self.receive_datagram(packet, now)
+        if plain is not None:
+            self.receive_datagram(plain, now)
+
+    def _is_plain_sack(self, packet: bytes) -> bool:
+        """Whether a packet of that size is one for us with a SACK that reports neither gaps nor duplicates."""
+        return (
+            packet[:8] == self._prefix
+            and packet[8:12] == self._accepted_checksum
+            and packet[12] == c.SACK
+            and packet[14:16] == b"\0\x10"
+            and packet[24:] == b"\0\0\0\0"
+        )
 
     def receive_datagram(self, data: bytes, now: float) -> None:
         """Take one SCTP packet. What is malformed, or not for this association, is dropped and counted."""
@@ -396,6 +427,12 @@ class Association:
         """What every packet for us begins with: ports and our tag."""
         self._prefix = self._packed_prefix()
         self._prefix_crc = header_checksum(self._prefix)
+
+
+def _acknowledges_more(packet: bytes, before: bytes) -> bool:
+    """Whether the one of two packets with plain SACKs acknowledges at least what the other does."""
+    ahead = int.from_bytes(packet[16:20], "big") - int.from_bytes(before[16:20], "big")
+    return ahead & 0xFFFFFFFF < 0x80000000
 
 
 def _abort_reason(body: bytes) -> str:

@@ -93,6 +93,44 @@ async def test_a_block_that_its_track_ends(capsys: pytest.CaptureFixture[str]) -
     assert "PublishErrorReason.UNPUBLISHED" in capsys.readouterr().out
 
 
+def tasks_in_the_guide() -> set[tuple[str, ...]]:
+    """The tree of a room's tasks, as the names from the block of ``connect`` to each of them."""
+    text = (DOCS / "guide" / "architecture.md").read_text(encoding="utf-8")
+    tree = re.search(r"```text\nthe block of connect\(\)\n(.*?)```", text, re.DOTALL)
+    assert tree
+    found, above = set(), []
+    for line in tree.group(1).splitlines():
+        name = re.split(r" {2,}", line.strip())[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        above[depth - 1 :] = [name]
+        found.add(tuple(above))
+    return found
+
+
+def tasks_below(task: trio.lowlevel.Task, *above: str) -> Iterator[tuple[str, ...]]:
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            names = (*above, child.name.split(" to ")[0])  # websockets are named by their server
+            yield names
+            yield from tasks_below(child, *names)
+
+
+async def test_the_tasks_of_a_room_are_those_in_the_guide(nursery: trio.Nursery) -> None:
+    async with serve() as server:
+        joined, left = trio.Event(), trio.Event()
+
+        async def visit() -> None:
+            async with lk.connect(server.url, server.token("robot", "lab")):
+                joined.set()
+                await left.wait()
+
+        nursery.start_soon(visit, name="visit")
+        await joined.wait()
+        (visitor,) = (task for task in nursery.child_tasks if task.name == "visit")
+        assert set(tasks_below(visitor)) == tasks_in_the_guide()
+        left.set()
+
+
 async def test_what_becomes_of_frames() -> None:
     account = definitions("data-tracks-3")["account"]
     async with open_rooms("robot", "viewer") as (_, robot, viewer), robot.publish_data_track("pose") as track:

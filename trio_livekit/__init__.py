@@ -4,6 +4,10 @@
 >>> async with lk.connect(url, token) as room:                        # one scope: the session
 ...     async with room.publish_data_track("lidar") as track:         # one scope: the published track
 ...         track.try_push(b"...")
+
+This module is the front door: it re-exports, and has no logic. Modules and packages whose names begin with an
+underscore are not for import from outside. Where everything is, and how a frame travels, is in
+``docs/guide/architecture.md``.
 """
 
 from __future__ import annotations

@@ -279,7 +279,7 @@ class Links:
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
                 self._nursery = nursery
-                await nursery.start(self._publisher.run)
+                await nursery.start(self._publisher.run, name="publisher connection")
                 task_status.started()
                 await trio.sleep_forever()
         finally:

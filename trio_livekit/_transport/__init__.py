@@ -1,1 +1,9 @@
-"""One peer connection: the drivers of the sans-IO cores, and the only code that touches sockets."""
+"""The drivers of the sans-IO cores, and the only code that touches sockets.
+
+- ``peer`` drives one peer connection, over the endpoints that ``datagrams`` (UDP, with ``offload``), ``tcp`` and
+  ``relay`` are; ``relays`` decides about relays, and ``carriers`` connects to their servers.
+- ``gathering``, ``interfaces`` and ``servers`` find out where we can be reached; ``certificate`` makes our identity.
+- ``websocket`` and ``http`` are for signalling, and know nothing of peer connections.
+
+Nothing here knows of rooms. Whoever drives something gives it a nursery, or runs it in one.
+"""

@@ -7,6 +7,9 @@ fills the connection's window, and holds up the server.
 ``async with room.open_text_stream("chat") as writer`` sends text piece by piece, and ``room.open_byte_stream()`` bytes;
 ``room.send_text``, ``room.send_bytes`` and ``room.send_file`` send what is there already. ``async with
 room.text_streams("chat") as streams`` and ``room.byte_streams()`` yield a reader for each stream of a topic.
+
+``room`` has these calls, ``writers`` and ``readers`` are what they yield, ``headers`` says what is announced of a
+stream, and ``progress`` is for watching.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""WebRTC data channels on an SCTP association (RFC 8831, RFC 8832) as a sans-IO core."""
+"""WebRTC data channels on an SCTP association (RFC 8831, RFC 8832) as a sans-IO core.
+
+``table`` is the core: all channels of an association. ``channel`` is one of them, ``dcep`` the messages that open it.
+"""
 
 from __future__ import annotations
 

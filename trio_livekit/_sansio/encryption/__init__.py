@@ -3,5 +3,7 @@
 AES-128-GCM without additional data, under keys derived as all LiveKit SDKs derive them. What is sealed (a whole frame
 of a data track, or the value of a data packet) says under which of 16 key indexes and with which initialisation vector.
 
-Nothing is imported here, since ``complaints`` is needed without the cryptography that the rest leans on.
+``key`` is one, ``keys`` are all that a client has; ``sealer`` and ``opener`` use them; ``complaints`` counts what
+does not open. Nothing is imported here, since ``complaints`` is needed without the cryptography that the rest leans
+on.
 """

@@ -1,4 +1,9 @@
-"""Data tracks: frames to packets and back, what is published and subscribed, and in what order frames leave."""
+"""Data tracks: frames to packets and back, what is published and subscribed, and in what order frames leave.
+
+Ours: ``publications`` (what the server knows of them), ``packetizer`` with ``clock``, ``send_queue``. The others':
+``catalogue`` (which there are), ``subscriptions`` (which we have), ``depacketizer``. Both: ``packet`` (the wire
+format), ``schema``.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.sansio.ice.network import LiteResponder, Network, Node
+from trio_livekit._sansio.ice import stun
 from trio_livekit._sansio.ice.events import Path, State, TcpConnectNeeded
 
 UDP = ("10.0.0.9", 7882)
@@ -126,6 +127,25 @@ def test_udp_dying_brings_tcp_up() -> None:
     network.blocked.append(lambda source, target, protocol: protocol == "udp")
     assert network.run(seconds=4, until=lambda: a.agent.selected_path.protocol == "tcp")
     assert State.DISCONNECTED not in a.states
+
+
+def test_a_lesser_path_is_nominated_until_a_full_peer_can_have_taken_it() -> None:
+    """A pion that is not lite takes a numbered nomination only when its own check of the pair was answered."""
+    network = Network()
+    a = node(network)
+    LiteResponder(network, [UDP], tcp=[TCP]).introduce(a)
+    network.run(seconds=3)
+    network.blocked.append(lambda source, target, protocol: protocol == "udp")
+    assert network.run(seconds=4, until=lambda: a.agent.selected_path.protocol == "tcp")
+    chosen_at, round_trip_s = network.now, 2 * network.delay_s
+    network.run(seconds=0.4)
+    nominated = [at for at, _, target, data in network.log if target == TCP and nomination(data) is not None]
+    assert sum(at >= chosen_at + round_trip_s for at in nominated) == 1
+    assert len(nominated) == 3  # one that the choice was made by, one at once, and one that comes after their check
+
+
+def nomination(data: bytes) -> object:
+    return stun.decode(data).attributes.get(stun.NOMINATION)
 
 
 def test_an_unasked_connection_is_not_wanted() -> None:

@@ -73,22 +73,29 @@ class Chooser:
         self.consider(pair, now)
 
     def _follow_mapping(self, pair: Pair, mapped: Address, now: float) -> None:
-        """A NAT gave us another address: nominate the pair again, numbered, as to the peer it is a new one.
-
-        A full pion keeps sending to the old address otherwise, for priority alone is no reason to go over. It takes the
-        nomination only once its own check of the new address was answered, hence two: the second comes after that.
-        """
+        """A NAT gave us another address: nominate the pair again, numbered, as to the peer it is a new one."""
         session = self._session
         before, pair.mapped = pair.mapped, mapped
         if not session.role.controlling or session.selection.generation is not session.current:
             return
         if before not in (None, mapped) and now - pair.triggered_at >= session.config.triggered_spacing_s:
             pair.triggered_at = now
-            pair.renominations = 2
             self._checker.transactions.renominates = True
+            self._insist(pair)
+        self._nominate_again(pair)
+
+    def _insist(self, pair: Pair) -> None:
+        """Have the peer go over to a pair, though one of higher priority worked before.
+
+        A full pion takes a numbered nomination for that, and only once its own check of the pair was answered; else it
+        goes on sending where nothing arrives. Hence two more: the second comes after that.
+        """
+        pair.renominations = 2
+
+    def _nominate_again(self, pair: Pair) -> None:
         if pair.renominations:
             pair.renominations -= 1
-            session.current.checklist.trigger(pair)
+            self._session.current.checklist.trigger(pair)
 
     def _rank_as_seen(self, pair: Pair, mapped: Address) -> None:
         """The peer ranks the pair by the address it sees us at; do the same (RFC 8445 section 7.2.5.3.2)."""
@@ -114,6 +121,9 @@ class Chooser:
         if not session.selection.prefers(pair, session.current, controlling=session.role.controlling):
             return
         session.selection.choose(pair, session.current, now)
+        if session.role.controlling and self._checker.transactions.renominates:
+            self._insist(pair)
+            self._nominate_again(pair)
         self._checker.upgrade_at = now + session.config.upgrade_interval_s
         session.fail_at = None
         for generation in session.old:

@@ -13,8 +13,8 @@ from trio.testing import wait_all_tasks_blocked
 import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
 from trio_livekit._sansio.signal import messages as m
-from trio_livekit._session.joining import signal_base_url
-from trio_livekit._transport.websocket import Websocket, WebsocketClosed, accept_websocket
+from trio_livekit._session.joining import SignalRequest, signal_base_url
+from trio_livekit._transport.websocket import Websocket, WebsocketClosed, accept_websocket, dial
 from trio_livekit._wire.signal import decode_request, encode_response
 
 if TYPE_CHECKING:
@@ -176,3 +176,47 @@ async def test_a_join_given_up_before_the_server_answers_at_all() -> None:
             await requested.wait()
             scope.cancel()
     assert scope.cancelled_caught  # and is not waited for any longer
+
+
+# --- dialling ---------------------------------------------------------------------------------------------------------
+
+
+class DeadNetwork:
+    """Takes the place of ``trio.open_tcp_stream``: nobody answers until some try, which is answered at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, answered: int | None) -> None:
+        self.tries_at: list[float] = []
+        self._answered = answered
+        self._began = trio.current_time()
+        monkeypatch.setattr(trio, "open_tcp_stream", self._open)
+
+    async def _open(self, host: str, port: int) -> tuple[str, int]:
+        self.tries_at.append(trio.current_time() - self._began)
+        if len(self.tries_at) == self._answered:
+            await trio.lowlevel.checkpoint()
+            return host, port
+        await trio.sleep_forever()
+        raise AssertionError
+
+
+async def test_a_connection_that_nobody_answers_is_begun_anew(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    """More and more patiently, as a name may be resolved slowly."""
+    network = DeadNetwork(monkeypatch, answered=4)
+    assert await dial("wss://server/rtc") == ("server", 443)  # type: ignore[comparison-overlap]
+    assert network.tries_at == pytest.approx([0, 1, 3, 7])
+
+
+async def test_an_attempt_to_come_back_does_not_wait_long_for_nobody(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    network = DeadNetwork(monkeypatch, answered=None)
+    request = SignalRequest("ws://server", "/rtc", {}, "token")
+    async with trio.open_nursery() as nursery:
+        with pytest.raises(lk.ConnectError, match="nobody accepted a connection in 3 s") as caught:
+            await request.make(nursery, None, dial_timeout_s=3)
+    assert caught.value.reason is lk.ConnectErrorReason.UNREACHABLE
+    assert not request.is_answered
+    assert not request.is_sent
+    assert network.tries_at == pytest.approx([0, 1])

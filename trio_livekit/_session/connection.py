@@ -11,6 +11,7 @@ __all__ = ["Connection", "Endpoint", "Loss", "Remedy"]
 
 import enum
 import ipaddress
+import math
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from .regions import Regions
 
 _FIRST_MESSAGE_TIMEOUT_S = 5.0
+
+_DIAL_AGAIN_TIMEOUT_S = 3.0
+"""How long a TCP connection may take where another attempt follows at once."""
 
 _LAST_WORD_S = 0.5
 """How long after the peer connection the server's reason for it may come, and an answer when all is given up."""
@@ -125,6 +129,7 @@ class Connection:
     Attributes:
         links: the peer connections.
         loss: the worst that was lost and is not mended yet.
+        was_answered: the last attempt to join or to resume got as far as to the server, or to what stands before it.
     """
 
     def __init__(
@@ -149,6 +154,8 @@ class Connection:
         self._ping_interval_s = self._ping_timeout_s = 0.0
         self._may_resume = True
         self.loss: Loss | None = None
+        self.was_answered = False
+        self._dial_timeout_s = math.inf
         self._are_links_lost = self._is_ready = self._left = False
         self._must_restart_ice = False  # for the server has given the path up, whatever we think of it
         self._changed = trio.lowlevel.ParkingLot()
@@ -166,8 +173,13 @@ class Connection:
 
     # --- joining ------------------------------------------------------------------------------------------------------
 
-    async def join(self, token: str, profile: Profile = _PLAIN) -> m.Join:
-        """Join the room; nothing is read after the server's first word until ``establish``. Raises ``ConnectError``."""
+    async def join(self, token: str, profile: Profile = _PLAIN, *, again: bool = False) -> m.Join:
+        """Join the room; nothing is read after the server's first word until ``establish``. Raises ``ConnectError``.
+
+        ``again``: it was joined before, and there will be further attempts, so that this one need not wait for long
+        where nobody answers.
+        """
+        self._dial_timeout_s = _DIAL_AGAIN_TIMEOUT_S if again else math.inf
         try:
             offer = await self.links.prepare()
         except (TransportError, OSError) as exc:
@@ -240,8 +252,12 @@ class Connection:
 
     async def _open_signalling(self, parameters: dict[str, str], token: str) -> None:
         endpoint = self._endpoint
-        self._request = SignalRequest(endpoint.url, self._path, parameters, token, endpoint.max_signal_message_bytes)
-        websocket = await self._request.make(self._nursery, endpoint.ssl_context)
+        request = SignalRequest(endpoint.url, self._path, parameters, token, endpoint.max_signal_message_bytes)
+        self._request = request
+        try:
+            websocket = await request.make(self._nursery, endpoint.ssl_context, dial_timeout_s=self._dial_timeout_s)
+        finally:
+            self.was_answered = self.was_answered or request.is_answered
         self._signalling = Signalling(websocket, self._receive, self._counters)
 
     async def _receive_join(self) -> m.Join:
@@ -294,6 +310,8 @@ class Connection:
         ``resumed``. Where the server does not know the session any more, ``loss`` says what is to be done instead.
         """
         await self._hang_up()
+        self.was_answered = False
+        self._dial_timeout_s = _DIAL_AGAIN_TIMEOUT_S
         await self._open_resumed(token, participant_sid)
         assert self._signalling is not None
         response = await self._receive_first()

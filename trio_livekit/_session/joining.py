@@ -8,12 +8,13 @@ from __future__ import annotations
 
 __all__ = ["NoSuchEndpoint", "SignalRequest", "signal_base_url", "token_problem"]
 
+import math
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 import trio
 
-from .._transport.websocket import MAX_MESSAGE_BYTES, UpgradeRefused, WebsocketClosed, connect_stream, upgrade
+from .._transport.websocket import MAX_MESSAGE_BYTES, UpgradeRefused, WebsocketClosed, dial, secure, upgrade
 from ..errors import ConnectError, ConnectErrorReason, LiveKitError
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class SignalRequest:
 
     Once it is sent the server may let us in, whether or not anybody still waits for the answer. So the request is made
     by a background task, and whoever gives up waiting for it can still see what comes of it before leaving.
+
+    Attributes:
+        is_answered: somebody accepted our TCP connection.
+        is_sent: the server may know of the request.
     """
 
     def __init__(
@@ -84,18 +89,26 @@ class SignalRequest:
         self._max_message_bytes = max_message_bytes
         self._failure: Exception | None = None
         self.websocket: Websocket | None = None
-        self.is_sent = False
+        self.is_answered = self.is_sent = False
         self.done = trio.Event()
         self._upgrading = trio.CancelScope()
 
-    async def make(self, background: trio.Nursery, ssl_context: ssl.SSLContext | None) -> Websocket:
+    async def make(
+        self, background: trio.Nursery, ssl_context: ssl.SSLContext | None, *, dial_timeout_s: float = math.inf
+    ) -> Websocket:
         """Send the request and return what comes of it. The token goes into a header, so that no proxy logs it.
 
-        Raises ``ConnectError``, or ``NoSuchEndpoint`` where another path may be tried. Cancelled before anything is
-        sent, this leaves nothing; later it leaves the task in ``background``.
+        Somebody has to accept the TCP connection within ``dial_timeout_s``. Raises ``ConnectError``, or
+        ``NoSuchEndpoint`` where another path may be tried. Cancelled before anything is sent, this leaves nothing;
+        later it leaves the task in ``background``.
         """
         try:
-            stream = await connect_stream(self._url, ssl_context=ssl_context)
+            with trio.move_on_after(dial_timeout_s) as bound:
+                tcp = await dial(self._url)
+            if bound.cancelled_caught:
+                raise TimeoutError(f"nobody accepted a connection in {dial_timeout_s:g} s")
+            self.is_answered = True
+            stream = await secure(tcp, self._url, ssl_context)
         except OSError as exc:
             raise self._unreachable(exc) from exc
         self.is_sent = True

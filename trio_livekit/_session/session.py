@@ -307,11 +307,12 @@ class Session:
         failure: ConnectError | None = None
         is_same_session = True
         while loss.remedy is not Remedy.NONE and (self._options.reconnect is not None or loss.remedy is Remedy.PATH):
-            delay_s = backoff.next_delay_s(trio.current_time())
-            if delay_s is None:
-                break
-            await trio.sleep(delay_s)
-            loss = self._connection.loss or loss  # what else was lost meanwhile
+            if loss.remedy is not Remedy.PATH:  # else the search is what takes its time
+                delay_s = backoff.next_delay_s(trio.current_time())
+                if delay_s is None:
+                    break
+                await trio.sleep(delay_s)
+                loss = self._connection.loss or loss  # what else was lost meanwhile
             if loss.remedy is not Remedy.PATH:
                 self._on_signal_lost()
             is_same_session = is_same_session and loss.remedy is not Remedy.RESTART
@@ -319,6 +320,7 @@ class Session:
                 await self._take_up(loss.remedy)
             except ConnectError as error:
                 self._failed_attempts += 1
+                backoff.on_failed(was_answered=self._connection.was_answered)
                 logger.info("room %r is not regained yet: %s", self.room.name, error.reason.name)
                 logger.debug("room %r: %s", self.room.name, error)
                 failure, tried = error, loss.remedy
@@ -391,7 +393,8 @@ class Session:
         await self._connection.leave()
         self._connection = self._new_connection()
         token = await self._credentials.token()
-        join = await self._connection.join(token, self._profile() if self._credentials.is_ours else Profile())
+        profile = self._profile() if self._credentials.is_ours else Profile()
+        join = await self._connection.join(token, profile, again=True)
         self.packets.on_session_replaced(self._connection.links)
         self._on_join(join)
         await self._connection.establish()

@@ -16,6 +16,8 @@ __all__ = [
     "accept_websocket",
     "connect_stream",
     "connect_websocket",
+    "dial",
+    "secure",
     "upgrade",
 ]
 
@@ -50,6 +52,9 @@ TOO_LARGE = 1009
 
 CLOSE_TIMEOUT_S = 0.5
 """How long the closing handshake may take before the TCP connection is simply closed."""
+
+_DIAL_AGAIN_S = 1.0
+"""How long the first try of a TCP connection may take."""
 
 _QUEUE_MESSAGES = 16
 """Messages that were received and not yet asked for; then the peer has to wait."""
@@ -163,13 +168,31 @@ def _refusal(failure: Exception | None) -> LiveKitError:
     return WebsocketClosed(1006, "the server hung up during the handshake")
 
 
-async def _connect_stream(
-    host: str, port: int, context: ssl.SSLContext | None
-) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
-    stream = await trio.open_tcp_stream(host, port)
-    if context is None:
+async def dial(url: str) -> trio.SocketStream:
+    """A TCP connection to the host of ``url``. Raises ``OSError``; the caller bounds the time.
+
+    One that takes long is begun anew: the kernel repeats a SYN that nobody answered after a second, and then ever
+    later, though the network may be back by then. The next try may take longer, for names that are resolved slowly.
+    """
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or (443 if _is_secure(url) else 80)
+    patience_s = _DIAL_AGAIN_S
+    while True:
+        with trio.move_on_after(patience_s):
+            return await trio.open_tcp_stream(host, port)
+        patience_s *= 2
+
+
+async def secure(stream: trio.SocketStream, url: str, ssl_context: ssl.SSLContext | None = None) -> ClientStream:
+    """TLS on a connection, where ``url`` says so. Raises ``OSError``; ``stream`` is closed unless this returns."""
+    if not _is_secure(url):
         return stream
-    tls = trio.SSLStream(stream, context, server_hostname=host, https_compatible=True)
+    tls = trio.SSLStream(
+        stream,
+        ssl_context or ssl.create_default_context(),
+        server_hostname=urlsplit(url).hostname,
+        https_compatible=True,
+    )
     try:
         await tls.do_handshake()
     except trio.BrokenResourceError as exc:
@@ -179,6 +202,10 @@ async def _connect_stream(
         await trio.aclose_forcefully(tls)
         raise
     return tls
+
+
+def _is_secure(url: str) -> bool:
+    return urlsplit(url).scheme in ("wss", "https")
 
 
 async def connect_websocket(
@@ -201,10 +228,7 @@ async def connect_websocket(
 
 async def connect_stream(url: str, *, ssl_context: ssl.SSLContext | None = None) -> ClientStream:
     """The first half of ``connect_websocket``: a TCP connection, with TLS where ``url`` says so. Raises ``OSError``."""
-    parts = urlsplit(url)
-    secure = parts.scheme in ("wss", "https")
-    context = (ssl_context or ssl.create_default_context()) if secure else None
-    return await _connect_stream(parts.hostname or "", parts.port or (443 if secure else 80), context)
+    return await secure(await dial(url), url, ssl_context)
 
 
 async def upgrade(

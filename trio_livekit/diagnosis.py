@@ -330,7 +330,7 @@ def _is_loopback(host: str) -> bool:
 
 
 _ADVICE = {
-    "url": "a server's URL looks like wss://example.livekit.cloud or ws://127.0.0.1:7880",
+    "url": "write the scheme as well: wss:// for a server with TLS, ws:// for one without",
     "dns": "is the host's name spelled right, and does this machine have a name server?",
     "tcp": "is the server running, and on that port (7880 unless it is configured otherwise)?",
     "tls": "is the certificate valid, and made for this name? A server without TLS wants a ws:// URL",

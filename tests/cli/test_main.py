@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+
 import pytest
 
 from trio_livekit import __version__
@@ -56,7 +59,9 @@ def test_every_command_has_help(capsys, command):
         ("subscribe", "x", "--count", "0"),
         ("server", "--port", "70000"),
         ("server", "--api-key", "key"),
+        ("publish", "x", "file", "another", "--nonsense"),
         ("token", "--room", "lab", "--identity", "me"),
+        ("token", *KEY, "--room", "lab", "--identity", "me", "--ttl", "0"),
         ("token", *KEY, "--room", "lab", "--identity", "me", "--grant", "fly=true"),
         ("token", *KEY, "--room", "lab", "--identity", "me", "--grant", "canPublish=perhaps"),
         ("token", *KEY, "--room", "lab", "--identity", "me", "--attribute", "=x"),
@@ -65,8 +70,10 @@ def test_every_command_has_help(capsys, command):
 def test_wrong_usage(capsys, arguments):
     code, output, errors = exits(capsys, *arguments)
     assert (code, output) == (2, "")
-    assert errors.startswith("usage: trio-livekit")
-    assert "error: " in errors.splitlines()[-1]
+    assert errors.startswith("trio-livekit")
+    assert ": error: " in errors
+    assert errors.endswith(" --help)\n")
+    assert errors.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -75,6 +82,7 @@ def test_wrong_usage(capsys, arguments):
         (("publish", "x", __file__, "--url", "ws://127.0.0.1:1", "--token", "t"), "cannot reach ws://127.0.0.1:1"),
         (("publish", "x", __file__, "--url", "gopher://h", "--token", "t"), "scheme is 'gopher'"),
         (("publish", "x", "/no/such/file", "--url", "ws://h", "--token", "t"), "/no/such/file: No such file"),
+        (("publish", "x", "/", "--url", "ws://h", "--token", "t"), "/: Is a directory"),
         (("subscribe", "x", "-o", "/no/such/file", "--url", "ws://h", "--token", "t"), "/no/such/file: No such file"),
         (("server", "--host", "203.0.113.1", "--port", "0", *KEY), "cannot listen at 203.0.113.1"),
         (("token", *KEY, "--room", "", "--identity", "me"), "needs an API key"),
@@ -88,6 +96,26 @@ def test_errors_are_one_line(capsys, arguments, complaint):
     assert complaint in errors
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("x", "/no/such/file", "--lines"), ("x", "--lines", "/no/such/file"), ("--lines", "x", "/no/such/file")],
+)
+def test_the_file_may_stand_anywhere_among_the_options(capsys, arguments):
+    code, _, errors = exits(capsys, "publish", *arguments, "--url", "ws://h", "--token", "t")
+    assert (code, errors) == (1, "trio-livekit: error: /no/such/file: No such file or directory\n")
+
+
+@pytest.mark.parametrize(
+    "interrupt", [KeyboardInterrupt(), BaseExceptionGroup("two", [KeyboardInterrupt(), OSError()])]
+)
+def test_an_interrupt_at_any_point(capsys, monkeypatch, interrupt):
+    def run(_):
+        raise interrupt
+
+    monkeypatch.setattr("trio_livekit.cli.demo.run", run)
+    assert exits(capsys, "demo") == (130, "", "")
+
+
 def test_debug_shows_where(capsys):
     with pytest.raises(ConnectError):
         main(("publish", "x", __file__, "--debug", "--url", "gopher://h", "--token", "t"))
@@ -95,10 +123,24 @@ def test_debug_shows_where(capsys):
         main(("--debug", "publish", "x", __file__, "--url", "gopher://h", "--token", "t"))
 
 
+def unreachable(why):
+    """An error as joining raises it where the connection itself failed."""
+    middle = OSError("no connection")
+    middle.__cause__ = why
+    error = ConnectError(ConnectErrorReason.UNREACHABLE, "no way")
+    error.__cause__ = middle
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "text"),
     [
         (ConnectError(ConnectErrorReason.UNREACHABLE, "no route"), "cannot join: no route (is the server running?)"),
+        (unreachable(socket.gaierror(-2, "unknown")), "cannot join: no way (is the host's name spelled right?)"),
+        (
+            unreachable(ssl.SSLError(1, "WRONG_VERSION_NUMBER")),
+            "cannot join: no way (a server without TLS wants ws:// instead of wss://)",
+        ),
         (RoomDisconnected("gone", "the room\nwas closed"), "the room was closed"),
         (PublishError(PublishErrorReason.DUPLICATE_NAME, "taken"), "taken"),
         (ExceptionGroup("many", [ExceptionGroup("one", [OSError(28, "No space left")])]), "No space left"),

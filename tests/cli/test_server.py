@@ -32,3 +32,10 @@ def test_it_ends_on_sigterm_and_keeps_a_secret():
         assert (code, errors) == (128 + signal.SIGTERM, "")
         assert b"LIVEKIT_API_KEY=mine" in output
         assert secret.encode() not in output
+
+
+def test_it_warns_of_a_secret_that_is_too_short():
+    with program.serving("--api-key", "mine", "--api-secret", "short") as (process, _):
+        process.send_signal(signal.SIGINT)
+        code, _, errors = program.finish(process)
+        assert (code, errors) == (130, "warning: a secret of less than 32 characters can be guessed\n")

@@ -33,9 +33,8 @@ def signal_base_url(url: str) -> str:
     """``url`` with a websocket scheme and no trailing slash. Raises ``ConnectError`` for what is no server's URL."""
 
     def refuse(why: str) -> ConnectError:
-        return ConnectError(
-            ConnectErrorReason.INVALID_URL, f"{why}: a server's URL looks like wss://example.livekit.cloud"
-        )
+        like = "a server's URL looks like wss://example.livekit.cloud or ws://127.0.0.1:7880"
+        return ConnectError(ConnectErrorReason.INVALID_URL, f"{why}: {like}")
 
     try:
         parts = urlsplit(url)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 __all__ = [
     "Formatter",
+    "IntermixedParser",
+    "Parser",
     "Target",
     "add_target_arguments",
     "bytes_count",
     "bytes_per_second",
     "duration",
     "positive_count",
+    "positive_duration",
     "positive_number",
     "resolve_target",
 ]
@@ -18,11 +21,13 @@ import argparse
 import os
 import secrets
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from .exits import UsageError
+from .exits import USAGE, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..tokens import VideoGrants
 
 _UNITS = {"": 1, "k": 1000, "m": 1000_000, "g": 1000_000_000, "ki": 1 << 10, "mi": 1 << 20, "gi": 1 << 30}
@@ -36,6 +41,35 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str, **options: int | None) -> None:
         super().__init__(prog, max_help_position=30, **options)  # type: ignore[arg-type]
         self._action_max_length = 15  # at least; argparse forgets that the names of commands are indented twice
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, instead of the whole usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain, and exit."""
+        self.exit(USAGE, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+class IntermixedParser(Parser):
+    """Takes positional arguments anywhere among the options.
+
+    By itself ``argparse`` does not find FILE in ``NAME --option FILE`` where FILE may be left out.
+    """
+
+    _is_intermixing = False
+
+    def parse_known_args(  # type: ignore[override]  # of the overloads, what the parser of commands calls
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As for any parser; it is the entrance of its intermixing sibling as well."""
+        if self._is_intermixing:
+            return super().parse_known_args(args, namespace)
+        self._is_intermixing = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_intermixing = False
 
 
 def _split_unit(text: str) -> tuple[float, str]:
@@ -70,6 +104,14 @@ def duration(text: str) -> float:
         seconds = -1.0
     if not 0 <= seconds < _FOREVER_S:
         raise argparse.ArgumentTypeError(f"{text!r} is not a duration (try 2, 500ms, 15m, 6h)")
+    return seconds
+
+
+def positive_duration(text: str) -> float:
+    """The same, and not none at all."""
+    seconds = duration(text)
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time at all (try 500ms, 15m, 6h)")
     return seconds
 
 
@@ -116,7 +158,11 @@ def add_target_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--room", help="the room to join, with a token made here")
     group.add_argument("--identity", help="who joins, with a token made here (default: a name of its own)")
     group.add_argument(
-        "--join-timeout", type=duration, default=15.0, metavar="S", help="seconds joining may take (default: 15)"
+        "--join-timeout",
+        type=positive_duration,
+        default=15.0,
+        metavar="S",
+        help="seconds joining may take (default: 15)",
     )
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 __all__ = ["explain", "the_one_cause"]
 
+import ssl
+
+import trio
+
 from ..errors import ConnectError, ConnectErrorReason, InternalError, LiveKitError
 from .exits import CommandError
 from .wording import plain
@@ -12,6 +16,11 @@ _WHAT_TO_DO = {
     ConnectErrorReason.UNREACHABLE: "is the server running?",
     ConnectErrorReason.TRANSPORT: "are the server's media ports, UDP or TCP, blocked?",
 }
+_WHY_UNREACHABLE = (
+    (trio.socket.gaierror, "is the host's name spelled right?"),
+    (ssl.SSLCertVerificationError, "is the certificate made for this name, and does this machine trust it?"),
+    (ssl.SSLError, "a server without TLS wants ws:// instead of wss://"),
+)
 
 
 def explain(error: BaseException) -> str:
@@ -20,7 +29,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, InternalError):
         return f"internal error: {_one_line(error)} (please report it, with what --debug shows)"
     if isinstance(error, ConnectError):
-        hint = _WHAT_TO_DO.get(error.reason)
+        hint = _hint(error)
         return f"cannot join: {_one_line(error)}" + (f" ({hint})" if hint else "")
     if isinstance(error, (LiveKitError, CommandError)):
         return _one_line(error)
@@ -36,6 +45,24 @@ def the_one_cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
+
+
+def _hint(error: ConnectError) -> str | None:
+    if error.reason is ConnectErrorReason.UNREACHABLE:
+        causes = _causes(error)
+        for kind, hint in _WHY_UNREACHABLE:
+            if any(isinstance(cause, kind) for cause in causes):
+                return hint
+    return _WHAT_TO_DO.get(error.reason)
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    causes: list[BaseException] = []
+    cause = error.__cause__
+    while cause is not None and cause not in causes:
+        causes.append(cause)
+        cause = cause.__cause__
+    return causes
 
 
 def _one_line(error: object) -> str:

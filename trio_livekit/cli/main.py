@@ -12,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from .._version import __version__
-from .arguments import Formatter
-from .exits import BROKEN_PIPE, FAILURE, INTERRUPTED, USAGE, UsageError
+from .arguments import Formatter, IntermixedParser, Parser
+from .exits import BROKEN_PIPE, FAILURE, INTERRUPTED, UsageError
 from .explain import explain, the_one_cause
 
 if TYPE_CHECKING:
@@ -36,18 +36,25 @@ exit codes: 0 done, 1 an error, 2 wrong usage, 3 frames were lost (subscribe --s
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
-    parser = _parser()
+    try:
+        return _run(_parser(), argv)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    finally:
+        _flush_stdout()
+
+
+def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     with contextlib.suppress(AttributeError, ValueError):  # replaced by a test, or closed
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    command: Parser = args.parser
+    if unknown:
+        command.error(f"unrecognized arguments: {' '.join(unknown)}")
     try:
         return int(args.run(args))
     except UsageError as error:
-        args.parser.print_usage(sys.stderr)
-        _complain(error)
-        return USAGE
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        command.error(str(error))
     except Exception as error:
         if isinstance(the_one_cause(error), BrokenPipeError):
             _forget_stdout()
@@ -56,16 +63,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _complain(explain(error))
         return FAILURE
-    finally:
-        _flush_stdout()
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
-    everywhere = argparse.ArgumentParser(add_help=False)
+    everywhere = IntermixedParser(add_help=False)
     everywhere.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show tracebacks instead of one line"
     )
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         PROGRAM,
         description="LiveKit data tracks from the command line.",
         epilog=_EPILOG,
@@ -73,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[everywhere],
     )
     parser.add_argument("--version", action="version", version=f"{PROGRAM} {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=IntermixedParser)
     for name in _COMMANDS:
         module = importlib.import_module(f".{name}", __package__)
         command = commands.add_parser(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 __all__ = ["CHUNK_BYTES", "Input", "Output", "open_input", "open_output"]
 
+import errno
 import os
+import stat
 import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -39,12 +41,17 @@ class Input:
 class Output:
     """A place to write bytes to."""
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, name: str) -> None:
         self._fd = fd
+        self._name = name
 
     async def write(self, data: bytes) -> None:
         """Write all of it. Raises ``BrokenPipeError`` when nobody reads any more. Cancelled, it may write some."""
-        await trio.to_thread.run_sync(_write_all, self._fd, data, abandon_on_cancel=True)
+        try:
+            await trio.to_thread.run_sync(_write_all, self._fd, data, abandon_on_cancel=True)
+        except OSError as error:
+            error.filename = self._name
+            raise
 
 
 def _write_all(fd: int, data: bytes) -> None:
@@ -63,6 +70,8 @@ def open_input(path: str | None) -> Iterator[Input]:
         return
     fd = os.open(path, os.O_RDONLY | _BINARY)
     try:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):  # which only the first read would say
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
         yield Input(fd)
     finally:
         os.close(fd)
@@ -74,10 +83,10 @@ def open_output(path: str | None) -> Iterator[Output]:
     if path in (None, "-"):
         if sys.stdout is None:
             raise CommandError("standard output is closed; name a file")
-        yield Output(sys.stdout.fileno())
+        yield Output(sys.stdout.fileno(), "standard output")
         return
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _BINARY, 0o666)
     try:
-        yield Output(fd)
+        yield Output(fd, path)
     finally:
         os.close(fd)

@@ -102,18 +102,19 @@ def run(args: argparse.Namespace) -> int:
 
 async def _publish(args: argparse.Namespace, target: Target, interrupt: Interrupt) -> int:
     from ..room import connect
+    from .notices import telling_of_the_connection
     from .pipes import open_input
 
     track: LocalDataTrack | None = None
     try:
         with interrupt.scope, open_input(args.file) as source:
             async with connect(target.url, target.token, join_timeout=args.join_timeout) as room:
-                async with room.publish_data_track(args.name) as track:
+                async with telling_of_the_connection(room), room.publish_data_track(args.name) as track:
                     await _wait_for_listener(room, args)
                     await _send_all(track, source, args)
     finally:
         if track is not None:
-            print(_report(track.statistics()), file=sys.stderr)
+            print(_report(track.statistics(), numbered=args.numbered), file=sys.stderr)
     return OK
 
 
@@ -168,8 +169,9 @@ def _splitter(args: argparse.Namespace) -> Splitter:
     return PrefixSplitter() if args.length_prefixed else LineSplitter()
 
 
-def _report(statistics: PublicationStatistics) -> str:
-    return (
+def _report(statistics: PublicationStatistics, *, numbered: bool) -> str:
+    text = (
         f"{statistics.frames_sent} frames sent, {statistics.payload_bytes_accepted} bytes accepted,"
         f" {statistics.frames_refused} refused, {statistics.frames_dropped} dropped"
     )
+    return f"{text} (with their numbers, and up to {END_REPEATS} frames that mark the end)" if numbered else text

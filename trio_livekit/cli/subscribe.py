@@ -33,7 +33,7 @@ is no such track yet, wait for it.
 """
 EPILOG = """\
 examples:
-  trio-livekit subscribe syslog --room lab | grep --line-buffered error
+  trio-livekit subscribe syslog --room lab --lines | grep --line-buffered error
   trio-livekit subscribe firmware --room lab --numbered --strict -o image.bin
 
 on standard error, at the end: frames and bytes received, lost (by the numbers of frames: on the way), displaced
@@ -85,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 async def _subscribe(args: argparse.Namespace, target: Target, interrupt: Interrupt) -> int:
     from ..room import connect
+    from .notices import telling_of_the_connection
     from .pipes import open_output
 
     sink: _Sink | None = None
@@ -93,10 +94,11 @@ async def _subscribe(args: argparse.Namespace, target: Target, interrupt: Interr
     try:
         with interrupt.scope, open_output(args.output) as output:
             async with connect(target.url, target.token, join_timeout=args.join_timeout) as room:
-                track = await _find(room, args)
-                async with track.subscribe(buffer_size=args.buffer) as frames:
-                    sink = _Sink(output, args)
-                    code = await _copy(frames, sink, args)
+                async with telling_of_the_connection(room):
+                    track = await _find(room, args)
+                    async with track.subscribe(buffer_size=args.buffer) as frames:
+                        sink = _Sink(output, args)
+                        code = await _copy(frames, sink, args)
     finally:
         if frames is not None and sink is not None:
             print(sink.report(frames), file=sys.stderr)
@@ -107,9 +109,16 @@ async def _subscribe(args: argparse.Namespace, target: Target, interrupt: Interr
 
 
 async def _find(room: Room, args: argparse.Namespace) -> RemoteDataTrack:
-    """The track, as soon as it is there. Raises ``CommandError`` if that takes longer than ``--wait``."""
+    """The track, as soon as it is there.
+
+    Raises:
+        CommandError: that takes longer than ``--wait``, or the token does not allow subscribing: tracks are never seen.
+    """
     import trio
 
+    permission = room.local_participant.permission
+    if permission is not None and not permission.can_subscribe:
+        raise CommandError("the token does not allow subscribing: it needs the grant can_subscribe")
     with trio.move_on_after(math.inf if args.wait is None else args.wait):
         async with room.events() as events:
             while True:

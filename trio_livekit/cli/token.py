@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..tokens import VideoGrants, access_token
-from .arguments import duration
+from .arguments import positive_duration
 from .exits import OK, UsageError
 
 SUMMARY = "make an access token"
@@ -45,7 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--attribute", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="the same, by key; repeatable"
     )
     parser.add_argument(
-        "--ttl", type=duration, default=6 * 3600.0, metavar="TIME", help="how long it can be used to join (default: 6h)"
+        "--ttl",
+        type=positive_duration,
+        default=6 * 3600.0,
+        metavar="TIME",
+        help="how long it can be used to join (default: 6h)",
     )
     parser.add_argument(
         "--grant", action="append", default=[], type=_grant, metavar="NAME=VALUE", help="a permission; repeatable"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tracemalloc
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from tests.fuzz.meter import Meter
 from tests.sansio.dtls.helpers import (
     CLIENT_CERTIFICATE,
     OTHER_CERTIFICATE,
@@ -126,13 +128,16 @@ def test_s1_a_flood_of_fragments_is_not_kept() -> None:
     exchange_data(pair)
 
 
-def test_s1_a_long_flood_does_not_end_the_handshake() -> None:
+@pytest.mark.parametrize(("side", "count"), [("b", 200_000), ("a", 10_000)], ids=["server", "client"])
+def test_s1_a_long_flood_does_not_end_the_handshake(side: str, count: int) -> None:
     pair = mid_handshake()
-    for datagram in flood(200_000):
-        pair.b.receive_datagram(datagram, pair.now)
-    buffered = pair.b._negotiation._messages
+    victim = getattr(pair, side)
+    for datagram in flood(count):
+        victim.receive_datagram(datagram, pair.now)
+    buffered = victim._negotiation._messages
     assert buffered.buffered_bytes <= 64 * 1024
     assert buffered.pieces <= 128
+    assert all(number < buffered.next_sequence + 16 for number in buffered._messages)
     pair.run_until(lambda: both_connected(pair))
     exchange_data(pair)
 
@@ -153,7 +158,12 @@ def test_s2_zero_length_fragments_are_dropped() -> None:
     pair = mid_handshake()
     for victim in (pair.a, pair.b):
         for offset in range(10_000):
-            victim.receive_datagram(fragment(11, 9_999, 1 + offset % 4, offset, b""), pair.now)
+            forged = fragment(11, 9_999, 1 + offset % 4, offset, b"")
+            if offset % 100:
+                victim.receive_datagram(forged, pair.now)
+            else:
+                with Meter(150):
+                    victim.receive_datagram(forged, pair.now)
             assert victim.datagrams_to_send(pair.now) == []
     pair.run_until(lambda: both_connected(pair))
     exchange_data(pair)
@@ -312,6 +322,19 @@ def test_s5_the_explicit_nonce_is_the_record_number() -> None:
     assert [number for number, _ in numbers] == list(range(2**48 + 1, 2**48 + 2002))  # 0 was Finished
 
 
+@pytest.mark.parametrize("first", [0, 2**16 - 5_000, 1_000_000 - 10_000, 2**32 - 5_000])
+def test_s5_nonces_only_go_up(first: int) -> None:
+    """Where they pass what a counter could be too short for, and up to a million."""
+    sealer = GcmSealer(bytes(16), bytes(4), first_sequence=first)
+    used: list[bytes] = []
+    sealer._encrypt = lambda nonce, _data, _aad: used.append(nonce) or b""  # type: ignore[func-returns-value]
+    for _ in range(10):
+        sealer.seal(b"")
+        sealer.seal_many([b""] * 999)
+    assert len(used) == 10_000
+    assert all(nonce < following for nonce, following in itertools.pairwise(used))
+
+
 def test_s5_repeated_flights_use_new_nonces() -> None:
     pair = make_pair()
     pair.a_to_b.log, pair.b_to_a.log = [], []
@@ -381,7 +404,8 @@ def test_s6_every_prefix_and_every_changed_byte_of_every_message() -> None:
         body = message.body
         mutations = [body[:size] for size in range(len(body))]
         for at in range(len(body)):
-            mutations += [body[:at] + bytes([value]) + body[at + 1 :] for value in (0, 1, 0x7F, 0xFF, body[at] ^ 1)]
+            values = (0, 1, 0x7F, 0xFF, *(body[at] ^ 1 << bit for bit in range(8)))
+            mutations += [body[:at] + bytes([value]) + body[at + 1 :] for value in values]
         for mutation in mutations:
             try:
                 decode(mutation)

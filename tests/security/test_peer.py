@@ -10,6 +10,7 @@ import pytest
 
 from trio_livekit._sansio.dtls import Role
 from trio_livekit._sansio.peer import Connected, Disconnected, Failed
+from trio_livekit._sansio.sdp import SessionDescription
 from trio_livekit._transport.peer import PeerConfig, PeerConnection
 from trio_livekit.errors import DecodeError
 from trio_livekit.testing.faults import blocked
@@ -169,6 +170,37 @@ async def test_a_description_without_a_fingerprint_is_refused():
     alice, answer = await offers()
     with pytest.raises(DecodeError, match="fingerprint"):
         alice.apply_answer("\r\n".join(line for line in answer.split("\r\n") if "fingerprint" not in line))
+    alice.close()
+
+
+async def test_a_fingerprint_at_media_level_overrides_one_of_the_session_and_is_checked():
+    """RFC 8122 section 5: what stands nearer counts, also where it is wrong."""
+    alice, answer = await offers()
+    right = next(line for line in answer.split("\r\n") if line.startswith("a=fingerprint"))
+    wrong = right[:-2] + ("00" if right[-2:] != "00" else "11")
+    lines = [line for line in answer.split("\r\n") if not line.startswith("a=fingerprint")]
+    media = next(at for at, line in enumerate(lines) if line.startswith("m="))
+    for session_level, media_level, expected in ((wrong, right, right), (right, wrong, wrong), (None, right, right)):
+        session = [session_level] if session_level else []
+        text = "\r\n".join([*lines[:media], *session, lines[media], media_level, *lines[media + 1 :]])
+        assert SessionDescription.parse(text).fingerprints == [expected.removeprefix("a=fingerprint:")]
+    alice.close()
+
+
+async def test_a_thousand_candidates_in_a_description_are_no_amplifier():
+    """What is beyond the limits is ignored, and nothing of it looked up."""
+    alice, answer = await offers()
+    head, end = answer.split("a=candidate", 1)[0], "a=end-of-candidates\r\n"
+    lines = [f"a=candidate:1 1 udp {n + 1} 203.0.{113 + n // 250}.{n % 250 + 1} 9 typ host\r\n" for n in range(1000)]
+    names = [f"a=candidate:1 1 udp {n + 1} victim{n}.example.org 9 typ host\r\n" for n in range(10)]
+    with pytest.raises(DecodeError):
+        alice.apply_answer(head + "".join(lines) + end)
+    alice.apply_answer(head)
+    for line in names + lines:
+        alice.add_remote_candidate(line.removeprefix("a=").rstrip())
+    statistics = alice._core.ice.statistics()
+    assert statistics.remote_candidates <= 32
+    assert statistics.pairs <= 100
     alice.close()
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from trio_livekit._sansio.packets import messages as p
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.signalling import SignalCounters, Signalling
 from trio_livekit._transport.websocket import MAX_MESSAGE_BYTES
-from trio_livekit._wire.data import decode_packet, decode_sealed
+from trio_livekit._wire.data import MAX_PACKET_BYTES, decode_packet, decode_sealed, encode_packet
 from trio_livekit._wire.signal import decode_request, decode_response, encode_response
 from trio_livekit.errors import DecodeError
 
@@ -85,8 +87,19 @@ def test_s25_repeated_fields_cost_what_they_take():
     assert len(response.participants) == 10_000
 
 
-def test_s25_a_signalling_message_has_a_limit():
-    assert MAX_MESSAGE_BYTES <= 4 << 20
+def test_s25_messages_have_limits():
+    """That of signalling may be changed: ``test_s33_a_room_too_large_to_be_heard_of_says_what_to_do``."""
+    assert MAX_MESSAGE_BYTES == 1 << 20
+    assert MAX_PACKET_BYTES == LARGEST
+    packet = p.DataPacket(p.UserPacket(b"", "t"))
+    overhead = len(encode_packet(packet)) + 6  # of a length that is not 0
+    for size, is_taken in ((LARGEST - overhead, True), (LARGEST + 1, False)):
+        data = encode_packet(replace(packet, value=p.UserPacket(bytes(size), "t")))
+        if is_taken:
+            assert decode_packet(data) is not None
+        else:
+            with pytest.raises(DecodeError, match="no longer"):
+                decode_packet(data)
 
 
 async def test_s25_signalling_goes_on_after_each(caplog: pytest.LogCaptureFixture):

@@ -113,6 +113,7 @@ class Packets:
     Attributes:
         sealer: encrypts and decrypts, where the room is encrypted end to end.
         may_publish: whether the server lets this client send data, as far as it has said.
+        own_identity: of this client. Servers send nobody what is his own, so what says it is from us is dropped.
     """
 
     def __init__(
@@ -126,6 +127,7 @@ class Packets:
         self._watchers: list[SessionWatcher] = []
         self.sealer: Sealer | None = None
         self.may_publish = True
+        self.own_identity = ""
         self._over: Exception | None = None
         self._present: dict[str, str] = {}  # SIDs by identity
         self._everyone: frozenset[str] | None = None  # the identities, until they change
@@ -329,6 +331,9 @@ class Packets:
                 return True
             if missed:
                 self._announce(ContinuityLost(packet.participant_identity, missed))
+        if packet.participant_identity and packet.participant_identity == self.own_identity:
+            self._unheeded += 1
+            return True
         value, sealer = packet.value, self.sealer
         if isinstance(value, Encrypted):
             opened = Verdict.DROPPED if sealer is None else sealer.open(packet, size)

@@ -485,6 +485,7 @@ class Session:
     def _on_join(self, join: m.Join) -> None:
         """A session begins: who is here, of whom some may have been there in the session before."""
         self.server = join.server
+        self.packets.own_identity = join.participant.identity
         if self.sealing is not None:
             self.sealing.on_joined(join.participant.identity)
         self._on_room(m.RoomUpdate(join.room))

@@ -68,8 +68,14 @@ def numbered(packet: bytes, sequence: int) -> bytes:
     return b"".join((packet, _SEQUENCE_TAG, digits))
 
 
+MAX_PACKET_BYTES = 256 << 10
+"""What our descriptions announce to take in one message. Servers pass on no more than 64,000 bytes."""
+
+
 def decode_packet(data: bytes) -> DataPacket | None:
     """A message from the channel; ``None`` if it carries nothing we know. Raises ``DecodeError``."""
+    if len(data) > MAX_PACKET_BYTES:
+        raise DecodeError(f"a packet is no longer than {MAX_PACKET_BYTES} bytes")
     try:
         pb = models.DataPacket.FromString(data)
     except ProtobufDecodeError as exc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["DEV_SECRET", "Server", "serve"]
 
 import dataclasses
+import logging
 import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     from .participant import Participant
     from .room import Room
 
+logger = logging.getLogger(__name__)
+
 DEV_SECRET = "the development secret of trio_livekit"  # noqa: S105 (for tests and demos; everybody knows it)
+
+_SECRET_BYTES = 32
+"""As many as HMAC-SHA-256 makes: RFC 7518 section 3.2."""
 
 _TOKEN_TTL_S = 6 * 3600.0
 
@@ -200,6 +206,8 @@ async def serve(
     listeners = await trio.open_tcp_listeners(port, host=host)
     addresses = tuple(dict.fromkeys(listener.socket.getsockname()[0] for listener in listeners))
     bound_port = listeners[0].socket.getsockname()[1]
+    if len(api_secret.encode()) < _SECRET_BYTES:
+        logger.warning("the API secret is shorter than %d bytes: tokens may be forged by guessing it", _SECRET_BYTES)
     doorkeeper = Doorkeeper(api_key, api_secret, limits)
     hub = Hub(Rooms(random_bytes=os.urandom, mint=doorkeeper.refreshed_token, limits=limits), limits)
     settings = PeerSettings(None if host in _WILDCARDS else addresses, generate_certificate())

@@ -12,42 +12,34 @@ __all__ = ["PeerConfig", "PeerConnection"]
 import logging
 import math
 import os
-import secrets
 from typing import TYPE_CHECKING
 
 import trio
 
-from .._sansio.dtls import Fingerprint, Role
-from .._sansio.ice.candidate import Candidate
 from .._sansio.ice.events import Path, State, TcpConnectNeeded
-from .._sansio.peer import Connected, Disconnected, LocalCandidate, Peer, RemoteDescription, Suspected
-from .._sansio.sdp import LocalDescription, SessionDescription, Setup, data_answer, data_offer
-from ..errors import DecodeError, TransportError
+from .._sansio.peer import Connected, Disconnected, LocalCandidate, Peer, Suspected
 from .certificate import generate_certificate
 from .config import PeerConfig
 from .datagrams import UdpEndpoint
-from .gathering import bind_hosts, local_hosts, reflexive_candidates
+from .descriptions import Descriptions
+from .hosts import Hosts
 from .keylog import key_log_from_environment
 from .relays import Relays
-from .servers import stun_servers, turn_servers
+from .servers import turn_servers
 from .tcp import TcpEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from .._sansio.ice.candidate import Candidate
     from .._sansio.peer import PeerEvent, PeerStatistics
     from .._sansio.signal.messages import IceServer
     from .._sansio.types import Address
     from .datagrams import DatagramEndpoint, EndpointStatistics
-    from .gathering import HostSocket
-    from .relay import RelayEndpoint
 
 logger = logging.getLogger(__name__)
 
 _TCP_CONNECT_TIMEOUT_S = 5.0
-
-_ADDRESS_INTERVAL_S = 0.5
-"""Between two looks at the system's addresses, while it is doubtful that there is a path to the peer."""
 
 _DRAIN_DATAGRAMS = 64
 """Datagrams taken in one wake-up, so that a flood does not keep other tasks from running."""
@@ -78,23 +70,21 @@ class PeerConnection:
     def __init__(self, config: PeerConfig, sink: Callable[[PeerEvent], None]) -> None:
         self._config = config
         self._sink = sink
-        self._certificate = config.certificate or generate_certificate()
+        certificate = config.certificate or generate_certificate()
         self._core = Peer(
             controlling=config.controlling,
-            certificate=self._certificate,
+            certificate=certificate,
             random_bytes=os.urandom,
             sctp_config=config.sctp,
             key_log=key_log_from_environment(),
         )
-        self._session_id = secrets.randbits(62)
-        self._description_version = 0
-        self._candidates: list[Candidate] = []
+        self._descriptions = Descriptions(self._core, certificate.fingerprint(), config.name)
         self._nursery: trio.Nursery | None = None
         self._endpoints: dict[tuple[Address, str], DatagramEndpoint] = {}
-        self._hosts: dict[str, Address] = {}  # where a socket of ours is bound, by IP address
+        self._hosts = Hosts(config, self)
         self._backlog: dict[DatagramEndpoint, list[tuple[list[bytes], Address]]] = {}  # what full sockets did not take
         self._relays = Relays(config, self, turn_servers(config.ice_servers), relay_only=config.relay_only)
-        self._is_up = self._is_watching = False
+        self._is_up = False
         self._sent_at = -math.inf
         self._burst_due = False
         self._bursts = trio.lowlevel.ParkingLot()
@@ -102,9 +92,6 @@ class PeerConnection:
         self._gathered = 0  # bytes given to the core since it was last asked what to send
         self._sleep = trio.CancelScope()
         self._closed = False
-        self._answered: Setup | None = None  # as what, if the other side offered
-        self._remote_ufrag = ""
-        self._remote_fingerprints: frozenset[str] = frozenset()
 
     # --- descriptions -------------------------------------------------------------------------------------------------
 
@@ -120,82 +107,55 @@ class PeerConnection:
             raise trio.ClosedResourceError("this peer connection was closed")
         if self._relays.relay_only:
             return
-        hosts = local_hosts(self._config)
-        if self._config.udp:
-            sockets = bind_hosts(self._config, hosts)
-            for host_socket in sockets:
-                self._add_host(host_socket)
-            await self._gather_reflexive(sockets)
-            if self._closed:
-                raise trio.ClosedResourceError("this peer connection was closed")
-        for host in hosts:
-            self._core.ice.add_local_candidate(Candidate.tcp_active(host), trio.current_time())
-
-    async def _gather_reflexive(self, sockets: list[HostSocket]) -> None:
-        servers = stun_servers(self._config.ice_servers)
-        if not servers:
-            return
-        try:
-            candidates = await reflexive_candidates(sockets, servers)
-        except BaseException:
-            self.close()
-            raise
-        for candidate in candidates:
-            self._add_local_candidate(candidate)
+        await self._hosts.gather()
+        if self._closed:
+            raise trio.ClosedResourceError("this peer connection was closed")
 
     def use_ice_servers(self, servers: Iterable[IceServer], *, relay_only: bool = False) -> None:
         """The TURN servers to use from now on. ``relay_only`` gives up every other way to the peer."""
         self._relays.use(turn_servers(servers), relay_only=relay_only)
         if relay_only:
-            for host in list(self._hosts):
-                self._remove_host(host)
-            self._candidates.clear()
+            self._hosts.give_up()
+            self._descriptions.candidates.clear()
             self._pump()
 
     def local_candidates(self) -> list[str]:
         """The candidate lines gathered so far, without ``a=``."""
-        return [candidate.to_sdp() for candidate in self._candidates]
+        return [candidate.to_sdp() for candidate in self._descriptions.candidates]
 
     def create_offer(self) -> str:
         """An offer for data channels, with the candidates gathered so far."""
-        return data_offer(self._local_description(Setup.ACTPASS))
+        return self._descriptions.offer()
 
     def apply_answer(self, sdp: str) -> None:
         """The answer to our offer. Raises ``DecodeError``."""
-        remote = SessionDescription.parse(sdp)
-        role = Role.CLIENT if remote.setup is Setup.PASSIVE else Role.SERVER
-        self._start(role, remote)
+        self._descriptions.on_answer(sdp, trio.current_time())
+        self._on_started()
 
     def accept_offer(self, sdp: str) -> str:
         """Take an offer and return the answer. Raises ``DecodeError``."""
-        remote = SessionDescription.parse(sdp)
-        setup = self._config.answer_setup
-        if remote.setup is Setup.ACTIVE:
-            setup = Setup.PASSIVE
-        elif remote.setup is Setup.PASSIVE:
-            setup = Setup.ACTIVE
-        answer = data_answer(remote, self._local_description(setup))
-        self._start(Role.CLIENT if setup is Setup.ACTIVE else Role.SERVER, remote)
-        self._answered = setup
+        answer = self._descriptions.answer(sdp, self._config.answer_setup, trio.current_time())
+        self._on_started()
         return answer
+
+    def _on_started(self) -> None:
+        self._relays.need()
+        self._pump()
 
     def create_restart(self) -> str:
         """A further offer, of the same connection with new ICE credentials: its paths are to be found anew.
 
         Data flows on meanwhile, and DTLS and SCTP know nothing of it. Addresses that are new are part of the offer.
         """
-        if not self._relays.relay_only and self._config.hosts is None and self._config.udp:
-            self._regather()
+        if not self._relays.relay_only:
+            self._hosts.refresh()
         self._core.ice.restart(trio.current_time())
         self._relays.need()
         return self.create_offer()
 
     def apply_restart(self, sdp: str) -> None:
         """The answer to ``create_restart``. Raises ``DecodeError``, also for the answer of another connection."""
-        remote = SessionDescription.parse(sdp)
-        if frozenset(remote.fingerprints) != self._remote_fingerprints:
-            raise DecodeError("the answer is one of another connection")
-        self._set_remote(remote, trio.current_time())
+        self._descriptions.on_restart_answer(sdp, trio.current_time())
         self._pump()
 
     def accept_restart(self, sdp: str) -> str:
@@ -203,27 +163,13 @@ class PeerConnection:
 
         Raises ``DecodeError``, also for an offer of another connection.
         """
-        remote = SessionDescription.parse(sdp)
-        fingerprints = frozenset(remote.fingerprints)
-        if self._answered is None or fingerprints != self._remote_fingerprints:
-            raise DecodeError("the offer is one of another connection")
-        now = trio.current_time()
-        if remote.ufrag != self._remote_ufrag:
-            self._core.ice.restart(now)
-        answer = data_answer(remote, self._local_description(self._answered))
-        self._set_remote(remote, now)
+        answer = self._descriptions.restart_answer(sdp, trio.current_time())
+        self._pump()
         return answer
 
     def add_remote_candidate(self, line: str) -> None:
         """A candidate of the peer's, as trickled; an empty line says that there are no more. Nonsense is ignored."""
-        now = trio.current_time()
-        if not line:
-            self._core.ice.end_of_candidates(now)
-        else:
-            try:
-                self._core.ice.add_remote_candidate(Candidate.parse(line), now)
-            except DecodeError as exc:
-                logger.debug("%s: ignored a remote candidate: %s", self._config.name, exc)
+        self._descriptions.on_candidate(line, trio.current_time())
         self._pump()
 
     # --- channels -----------------------------------------------------------------------------------------------------
@@ -340,103 +286,39 @@ class PeerConnection:
         path = self._core.ice.selected_path
         return path is not None and path.local == local
 
-    def attach_relay(self, endpoint: RelayEndpoint, candidate: Candidate) -> None:
-        """A TURN server receives for us from now on."""
+    def may_need_hosts(self) -> bool:
+        """Whether another address of ours might be of use: the path is silent."""
+        return self._core.ice.is_suspect and not self._relays.relay_only
+
+    def attach(self, endpoint: DatagramEndpoint, candidate: Candidate) -> None:
+        """A socket, or a relay, receives for us from now on."""
         if self._closed:
+            endpoint.close()
             return
         self._endpoints[endpoint.local_address, "udp"] = endpoint
-        self._start_receiving(endpoint, "udp")
-        self._add_local_candidate(candidate)
-        self._sink(LocalCandidate(candidate.to_sdp()))
-        self._pump()
+        self.add_local_candidate(candidate)
+        if self._nursery is not None:
+            self._start_receiving(endpoint, "udp")
+            self._sink(LocalCandidate(candidate.to_sdp()))
+            self._pump()
 
-    def detach_relay(self, endpoint: RelayEndpoint) -> None:
+    def detach(self, endpoint: DatagramEndpoint) -> None:
         """It does not any more."""
         if self._endpoints.pop((endpoint.local_address, "udp"), None) is not None:
             self._core.ice.remove_local_candidate(endpoint.local_address, trio.current_time())
             self._pump()
 
-    def _add_host(self, host_socket: HostSocket) -> None:
-        local = host_socket.endpoint.local_address
-        self._hosts[local[0]] = local
-        self._endpoints[local, "udp"] = host_socket.endpoint
-        self._add_local_candidate(host_socket.candidate)
-
-    def _remove_host(self, host: str) -> None:
-        local = self._hosts.pop(host)
-        self._endpoints.pop((local, "udp")).close()
-        self._core.ice.remove_local_candidate(local, trio.current_time())
-
-    async def _watch_addresses(self) -> None:
-        """The path went silent: our addresses may change, or have done so. What is new may reach the peer."""
-        while self._core.ice.is_suspect and not self._relays.relay_only:
-            self._regather()
-            await trio.sleep(_ADDRESS_INTERVAL_S)
-        self._is_watching = False
-
-    def _regather(self) -> None:
-        config = self._config
-        hosts = local_hosts(config)
-        for host in self._hosts.keys() - hosts:
-            self._remove_host(host)
-        fresh = [host for host in hosts if host not in self._hosts]
-        try:
-            sockets = bind_hosts(config, fresh) if fresh else []
-        except (OSError, TransportError) as exc:
-            logger.debug("%s: new addresses cannot be used: %s", config.name, exc)
-            return
-        for host_socket in sockets:
-            self._add_host(host_socket)
-            self._start_receiving(host_socket.endpoint, "udp")
-            self._sink(LocalCandidate(host_socket.candidate.to_sdp()))
-        for host in fresh:
-            self._core.ice.add_local_candidate(Candidate.tcp_active(host), trio.current_time())
-        self._pump()
+    def add_local_candidate(self, candidate: Candidate, *, is_named: bool = True) -> None:
+        """A way to us, or out of here. ``is_named``: in descriptions, for the peer to try."""
+        if is_named:
+            self._descriptions.candidates.append(candidate)
+        self._core.ice.add_local_candidate(candidate, trio.current_time())
 
     def _start_receiving(self, endpoint: DatagramEndpoint, protocol: str) -> None:
         assert self._nursery is not None
         self._nursery.start_soon(self._receive, endpoint, protocol, name=f"{self._config.name}: receive")
 
     # --- the rest -----------------------------------------------------------------------------------------------------
-
-    def _add_local_candidate(self, candidate: Candidate) -> None:
-        self._candidates.append(candidate)
-        self._core.ice.add_local_candidate(candidate, trio.current_time())
-
-    def _local_description(self, setup: Setup) -> LocalDescription:
-        self._description_version += 1
-        return LocalDescription(
-            ufrag=self._core.ice.ufrag,
-            password=self._core.ice.password,
-            fingerprint=str(self._certificate.fingerprint()),
-            setup=setup,
-            session_id=self._session_id,
-            version=self._description_version,
-            candidates=tuple(self.local_candidates()),
-        )
-
-    def _start(self, role: Role, remote: SessionDescription) -> None:
-        now = trio.current_time()
-        description = RemoteDescription(
-            ufrag=remote.ufrag,
-            password=remote.password,
-            fingerprints=tuple(Fingerprint.parse(text) for text in remote.fingerprints),
-            lite=remote.ice_lite,
-            max_message_size=remote.max_message_size,
-        )
-        self._core.start(role, description, now)
-        self._remote_fingerprints = frozenset(remote.fingerprints)
-        self._set_remote(remote, now)
-        self._relays.need()
-        self._pump()
-
-    def _set_remote(self, remote: SessionDescription, now: float) -> None:
-        self._core.ice.set_remote_parameters(remote.ufrag, remote.password, lite=remote.ice_lite, now=now)
-        self._remote_ufrag = remote.ufrag
-        for line in remote.candidates:
-            self.add_remote_candidate(line)
-        if remote.end_of_candidates:
-            self.add_remote_candidate("")
 
     async def _receive(self, endpoint: DatagramEndpoint, protocol: str) -> None:
         local = endpoint.local_address
@@ -527,9 +409,8 @@ class PeerConnection:
             self._watcher()
 
     def _start_watching(self) -> None:
-        if self._nursery is not None and self._config.hosts is None and self._config.udp and not self._is_watching:
-            self._is_watching = True
-            self._nursery.start_soon(self._watch_addresses, name=f"{self._config.name}: addresses")
+        if self._nursery is not None and self._hosts.is_to_be_watched:
+            self._nursery.start_soon(self._hosts.watch, name=f"{self._config.name}: addresses")
 
     def _on_connected(self) -> None:
         self._is_up = True

@@ -20,6 +20,7 @@ from .relay import Relay
 if TYPE_CHECKING:
     from .._sansio.types import Address
     from .config import PeerConfig
+    from .datagrams import DatagramEndpoint
     from .relay import RelayEndpoint
     from .servers import TurnServer
 
@@ -37,9 +38,9 @@ _IDLE_S = 10.0
 class RelayOwner(Protocol):
     """The peer connection, as relays see it."""
 
-    def attach_relay(self, endpoint: RelayEndpoint, candidate: Candidate) -> None: ...
+    def attach(self, endpoint: DatagramEndpoint, candidate: Candidate) -> None: ...
 
-    def detach_relay(self, endpoint: RelayEndpoint) -> None: ...
+    def detach(self, endpoint: DatagramEndpoint) -> None: ...
 
     def is_connected(self) -> bool: ...
 
@@ -106,7 +107,7 @@ class Relays:
         def on_allocated(endpoint: RelayEndpoint) -> None:
             allocated.append(endpoint)
             nursery.start_soon(self._close_when_idle, endpoint)
-            self._owner.attach_relay(endpoint, self._candidate(relay, server, endpoint.local_address))
+            self._owner.attach(endpoint, self._candidate(relay, server, endpoint.local_address))
 
         try:
             async with trio.open_nursery(strict_exception_groups=True) as nursery:
@@ -114,7 +115,7 @@ class Relays:
                 nursery.cancel_scope.cancel("the relay ended")
         finally:
             for endpoint in allocated:
-                self._owner.detach_relay(endpoint)
+                self._owner.detach(endpoint)
         if relay.refusal:
             logger.debug("%s: the relay at %s: %s", self._config.name, server.url.host, relay.refusal)
         return relay.redirected

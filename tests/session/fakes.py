@@ -23,7 +23,7 @@ class FakeLinks:
         self.watching = False
         self.watch_changes: list[bool] = []
 
-    def send(self, _label: str, messages: list[bytes]) -> None:
+    def send(self, _label: str, messages: list[bytes], _now: float) -> None:
         self.sent += messages
 
     def buffered_amount(self, _label: str) -> int:

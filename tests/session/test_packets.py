@@ -45,7 +45,7 @@ class FakeLinks:
         self.is_draining = False
         self.drained = trio.Event()
 
-    def send(self, label: str, messages: list[bytes]) -> None:
+    def send(self, label: str, messages: list[bytes], _now: float) -> None:
         self.sent[label] += messages
         self.buffered[label] += sum(map(len, messages))
         if self.stuck:

@@ -34,7 +34,7 @@ class Channel:
         self.unacknowledged: list[int] = []  # sizes, of these and of those received
         self.is_full = False
 
-    def send(self, label: str, messages: list[bytes]) -> None:
+    def send(self, label: str, messages: list[bytes], _now: float) -> None:
         assert label == RELIABLE
         self.under_way += messages
         self.unacknowledged += map(len, messages)

@@ -68,7 +68,7 @@ async def test_two_connect_and_talk(autojump_clock):
         alice.peer.send(channel_id, b"hello")
         alice.peer.send(channel_id, b"text", text=True)
         assert await bob.receive(2) == [b"hello", b"text"]
-        bob.peer.send_all(channel_id, [b"one", b"two"])
+        bob.peer.send_all(channel_id, [b"one", b"two"], trio.current_time())
         assert await alice.receive(2) == [b"one", b"two"]
         assert alice.peer.buffered_amount(channel_id) == 0
         alice.peer.close_channel(channel_id)

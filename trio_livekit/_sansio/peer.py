@@ -203,7 +203,10 @@ class Peer:
 
     def send(self, channel_id: int, data: bytes, now: float, *, text: bool = False) -> None:
         """Queue one message. Raises ``TransportError`` when the channel is not open, or the connection is over."""
-        self._started().send(channel_id, data, text=text, now=now)
+        channels = self._channels
+        if channels is None or self._over:
+            channels = self._started()
+        channels.send(channel_id, data, text=text, now=now)
 
     def close_channel(self, channel_id: int, now: float) -> None:
         """Close a channel once what is queued on it has been sent."""
@@ -220,7 +223,7 @@ class Peer:
 
     def unsent_amount(self, channel_id: int) -> int:
         """Bytes of a channel's messages of which nothing has been sent yet."""
-        return 0 if self._channels is None else self._channels.unsent_amount(channel_id)
+        return 0 if self._channels is None else self._channels.association.unsent_amount(channel_id)
 
     def statistics(self) -> PeerStatistics:
         """A snapshot of all layers."""
@@ -288,11 +291,12 @@ class Peer:
         out: list[tuple[Path, list[bytes]]] = []
         if self._over:
             return self._goodbye(now)
-        ice = self.ice
-        self._settle_ice(now)  # whoever spoke to the agent directly need not tell us
-        for check_path, check in ice.datagrams_to_send(now):
-            out.append((check_path, [check]))
-        path = ice.selected_path  # None as well where the peer's consent ran out (RFC 7675)
+        ice = self.ice.session
+        if ice.selection.events:  # whoever spoke to the agent directly need not tell us
+            self._settle_ice(now)
+        if ice.outbox:
+            out += [(check_path, [check]) for check_path, check in self.ice.datagrams_to_send(now)]
+        path = ice.selection.path  # None as well where the peer's consent ran out (RFC 7675)
         dtls, channels = self._dtls, self._channels
         if path is None or self.blocked or dtls is None or channels is None:
             return out
@@ -309,15 +313,17 @@ class Peer:
         if self._over:
             return None
         deadline = self.ice.next_timeout()
+        dtls, channels = self._dtls, self._channels
         # Without a way to send, the layers above could only find out again and again that they are late.
-        if self._dtls is not None and self._may_send:
-            due = self._dtls.next_timeout()
+        if (
+            dtls is not None
+            and channels is not None
+            and self.ice.session.selection.path is not None
+            and not self.blocked
+        ):
+            due = channels.next_timeout() if self._secure else dtls.next_timeout()
             if due is not None and (deadline is None or due < deadline):
                 deadline = due
-            if self._secure and self._channels is not None:
-                due = self._channels.next_timeout()
-                if due is not None and (deadline is None or due < deadline):
-                    deadline = due
         return deadline
 
     @property

@@ -213,14 +213,14 @@ class Links:
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
-    def send(self, label: str, messages: list[bytes]) -> None:
+    def send(self, label: str, messages: list[bytes], now: float) -> None:
         """Send messages on one of the three channels, in the caller's step as far as the network takes them."""
         channel_id = self._channels.get(label)
         if channel_id is not None:
             traffic = self._traffic[label]
             traffic.messages_sent += len(messages)
             traffic.bytes_sent += sum(map(len, messages))
-            self._publisher.send_all(channel_id, messages)
+            self._publisher.send_all(channel_id, messages, now)
 
     def buffered_amount(self, label: str) -> int:
         """Bytes of a channel that the server has not acknowledged."""

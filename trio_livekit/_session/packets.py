@@ -480,7 +480,7 @@ class Packets:
 
     def _hand_over(self, links: Links, label: str, messages: list[bytes]) -> None:
         try:
-            links.send(label, messages)
+            links.send(label, messages, trio.current_time())
         except TransportError as exc:
             # The channel is being closed. Then the session is lost, and that is told in a moment.
             logger.debug("the %s channel does not take messages: %s", label, exc)

@@ -243,7 +243,7 @@ class Publishing:
         packets = publication.packetize(payload, now, user_timestamp)
         if queue.passes(packets, links.unsent_amount(DATA_TRACK)):
             self._handed_bytes += len(packets[0])
-            links.send(DATA_TRACK, packets)
+            links.send(DATA_TRACK, packets, now)
         else:
             queue.push(handle, packets)
             self._send(now)
@@ -389,7 +389,7 @@ class Publishing:
         packets = self._queue.packets_to_send(self._links.unsent_amount(DATA_TRACK), now)
         if packets:
             self._handed_bytes += sum(map(len, packets))
-            self._links.send(DATA_TRACK, packets)
+            self._links.send(DATA_TRACK, packets, now)
         self._links.watch_progress(DATA_TRACK, self._watchers > 0 or self._queue.is_blocked)
         due = self._queue.next_timeout()
         if due is not None and due < self._beat.deadline:

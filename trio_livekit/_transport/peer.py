@@ -194,9 +194,8 @@ class PeerConnection:
         self._core.send(channel_id, data, now, text=text)
         self._flush_or_gather(now, len(data))
 
-    def send_all(self, channel_id: int, messages: list[bytes]) -> None:
-        """Send several messages, sharing datagrams and system calls."""
-        now = trio.current_time()
+    def send_all(self, channel_id: int, messages: list[bytes], now: float) -> None:
+        """Send several messages, as it is ``now`` on trio's clock, sharing datagrams and system calls."""
         size = 0
         for message in messages:
             self._core.send(channel_id, message, now)
@@ -326,8 +325,9 @@ class PeerConnection:
         try:
             while True:
                 await endpoint.wait_readable()
-                receive(endpoint.receive_all(_DRAIN_DATAGRAMS), local, protocol, trio.current_time())
-                self._pump()
+                now = trio.current_time()
+                receive(endpoint.receive_all(_DRAIN_DATAGRAMS), local, protocol, now)
+                self._pump(now)
         except (trio.ClosedResourceError, trio.BrokenResourceError):
             pass
 
@@ -388,9 +388,10 @@ class PeerConnection:
             gathered = self._gathered
             await trio.lowlevel.checkpoint()
 
-    def _pump(self) -> None:
+    def _pump(self, now: float | None = None) -> None:
         """Hand over what the core has to say, then send what it has to send: frames first, acknowledgements after."""
-        for event in self._core.poll_events():
+        events = self._core.poll_events()
+        for event in events:
             if self._closed:
                 return
             if type(event) is TcpConnectNeeded:
@@ -404,7 +405,7 @@ class PeerConnection:
             elif type(event) is Connected:
                 self._on_connected()
             self._sink(event)
-        self._flush(trio.current_time())
+        self._flush(trio.current_time() if now is None or events else now)  # those who heard of it took their time
         if self._watcher is not None:
             self._watcher()
 

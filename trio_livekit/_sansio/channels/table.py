@@ -58,6 +58,7 @@ class DataChannels:
         self, association: Association, *, dtls_role: Role, config: ChannelConfig = DEFAULT_CONFIG
     ) -> None:  # fmt: skip
         self.association = association
+        self._manual_window = association.manual_window
         self._config = config
         self._first_id = 0 if dtls_role is Role.CLIENT else 1  # RFC 8832 section 6
         self._channels: dict[int, Channel] = {}
@@ -164,7 +165,8 @@ class DataChannels:
     def datagrams_to_send(self, now: float) -> list[bytes]:
         """The packets that may leave now."""
         self._now = now
-        self._take_events(now)  # it may answer an OPEN, and the answer should leave now
+        if self.association.has_events:
+            self._take_events(now)  # it may answer an OPEN, and the answer should leave now
         return self.association.datagrams_to_send(now)
 
     def handle_timeout(self, now: float) -> None:
@@ -185,7 +187,7 @@ class DataChannels:
     # What the association reports
 
     def _take_events(self, now: float) -> None:
-        channels, append, manual_window = self._channels, self._events.append, self.association.manual_window
+        channels, append, manual_window = self._channels, self._events.append, self._manual_window
         for event in self.association.poll_events():
             if event.__class__ is not sctp.MessageReceived:
                 self._on_event(event, now)

@@ -38,14 +38,15 @@ _ENDED = (State.FAILED, State.CLOSED)
 class Agent:
     """One ICE session with one component. ``now`` is seconds on any steady clock, the same for every call."""
 
-    __slots__ = ("_checker", "_chooser", "_deadline", "_is_stale", "_responder", "_session", "_watcher")
+    __slots__ = ("_checker", "_chooser", "_deadline", "_is_stale", "_responder", "_watcher", "session")
 
     def __init__(self, *, controlling: bool, random_bytes: RandomBytes, config: Config | None = None) -> None:
-        self._session = Session(controlling=controlling, random_bytes=random_bytes, config=config or Config())
-        self._checker = Checker(self._session)
-        self._chooser = Chooser(self._session, self._checker)
-        self._responder = Responder(self._session, self._checker, self._chooser)
-        self._watcher = Watcher(self._session, self._checker, self._chooser)
+        self.session = Session(controlling=controlling, random_bytes=random_bytes, config=config or Config())
+        """What the parts share. Whoever asks after every datagram whether there is something to do looks here."""
+        self._checker = Checker(self.session)
+        self._chooser = Chooser(self.session, self._checker)
+        self._responder = Responder(self.session, self._checker, self._chooser)
+        self._watcher = Watcher(self.session, self._checker, self._chooser)
         self._deadline: float | None = None
         self._is_stale = False  # whether _deadline must be computed anew
 
@@ -61,38 +62,38 @@ class Agent:
 
     @property
     def _local(self) -> Credentials:
-        return (self._session.proposed or self._session.current).local
+        return (self.session.proposed or self.session.current).local
 
     @property
     def is_restarting(self) -> bool:
         """Whether a restart was begun, and no pair of it carries data yet."""
-        session = self._session
+        session = self.session
         chosen = session.selection.generation
         return session.proposed is not None or (chosen is not None and chosen is not session.current)
 
     @property
     def controlling(self) -> bool:
-        return self._session.role.controlling
+        return self.session.role.controlling
 
     @property
     def state(self) -> State:
-        return self._session.selection.state
+        return self.session.selection.state
 
     @property
     def selected_path(self) -> Path | None:
-        return self._session.selection.path
+        return self.session.selection.path
 
     @property
     def is_suspect(self) -> bool:
         """Whether it is doubtful that anything we send arrives."""
-        return self.state is not State.CONNECTED or self._session.selection.monitor.is_suspect
+        return self.state is not State.CONNECTED or self.session.selection.monitor.is_suspect
 
     def is_authenticated(self, path: Path) -> bool:
         """Whether the far end of ``path`` proved that it knows our password, or answered to its own."""
-        return path in self._session.authenticated
+        return path in self.session.authenticated
 
     def statistics(self) -> Statistics:
-        current, selection, counters = self._session.current, self._session.selection, self._session.counters
+        current, selection, counters = self.session.current, self.session.selection, self.session.counters
         named, learned = current.candidate_counts()
         return Statistics(
             state=self.state,
@@ -122,7 +123,7 @@ class Agent:
         """
         if self.state is State.CLOSED:
             return
-        session, remote = self._session, Credentials(ufrag, password)
+        session, remote = self.session, Credentials(ufrag, password)
         if session.proposed is None and session.current.remote == remote:
             return
         if session.current.remote is not None:
@@ -141,15 +142,15 @@ class Agent:
 
     def add_local_candidate(self, candidate: Candidate, now: float) -> None:
         """Offer a candidate of ours for pairing. Reflexive ones only help to recognise our own mapped addresses."""
-        session = self._session
+        session = self.session
         if session.locals.add(candidate) and candidate.type in ("host", "relay"):
             session.current.pair_with_local(candidate, controlling=session.role.controlling)
             self._send_due(now)
 
     def remove_local_candidate(self, address: Address, now: float) -> None:
         """A UDP base went away, with every pair that used it."""
-        self._session.locals.remove(address)
-        for generation in self._session.generations():
+        self.session.locals.remove(address)
+        for generation in self.session.generations():
             for pair in [p for p in generation.checklist if p.path.local == address and p.path.protocol == "udp"]:
                 generation.checklist.remove(pair)
                 self._chooser.lose(pair, now)
@@ -157,7 +158,7 @@ class Agent:
 
     def add_remote_candidate(self, candidate: Candidate, now: float) -> None:
         """Take a candidate that the peer named; what is useless, stale or too much is ignored."""
-        session, current = self._session, self._session.current
+        session, current = self.session, self.session.current
         if current.admit(candidate):
             current.pair_with_remote(candidate, session.locals, controlling=session.role.controlling)
         current.checklist.rank(controlling=session.role.controlling)  # a reflexive one may have got its real priority
@@ -165,7 +166,7 @@ class Agent:
 
     def end_of_candidates(self, now: float) -> None:
         """The peer will name no more candidates."""
-        self._session.current.end_of_candidates()
+        self.session.current.end_of_candidates()
         self._send_due(now)
 
     def restart(self, now: float) -> tuple[str, str]:
@@ -174,7 +175,7 @@ class Agent:
         Signal them, then call ``set_remote_parameters`` with the peer's. Until then everything goes on as it was, other
         pairs taking over included, and checks with the new credentials are answered. Also the way out of FAILED.
         """
-        session = self._session
+        session = self.session
         if self.state is not State.CLOSED:
             session.propose(new_credentials(session.random_bytes))
             if self.state is State.FAILED or session.current.remote is None:
@@ -186,15 +187,15 @@ class Agent:
 
     def close(self) -> None:
         """Stop for good, and say nothing more."""
-        self._session.silence()
-        self._session.selection.enter(State.CLOSED)
+        self.session.silence()
+        self.session.selection.enter(State.CLOSED)
         self._is_stale = True
 
     # TCP (RFC 6544)
 
     def tcp_connected(self, path: Path, now: float) -> bool:
         """The connection that ``TcpConnectNeeded`` asked for is up. False if nobody wants it: close it."""
-        checklist = self._session.current.checklist
+        checklist = self.session.current.checklist
         for pair in checklist:
             if pair.state is PairState.CONNECTING and pair.path.remote == path.remote:
                 checklist.rekey(pair, path)
@@ -206,14 +207,14 @@ class Agent:
 
     def tcp_failed(self, remote: Address, now: float) -> None:
         """The connection could not be made."""
-        for pair in self._session.current.checklist:
+        for pair in self.session.current.checklist:
             if pair.state is PairState.CONNECTING and pair.path.remote == remote:
                 pair.state = PairState.FAILED
         self._send_due(now)
 
     def path_lost(self, path: Path, now: float) -> None:
         """A TCP connection ended. If data went there, every other pair is tried at once."""
-        for generation in self._session.generations():
+        for generation in self.session.generations():
             pair = generation.checklist.get(path)
             if pair is not None:
                 worked = pair.state is PairState.SUCCEEDED
@@ -227,15 +228,15 @@ class Agent:
 
     def receive_datagram(self, data: bytes, path: Path, now: float) -> None:
         """Feed STUN that arrived on ``path``. Anything may be in it; what is not for us changes nothing."""
-        if self._session.selection.state in _ENDED:
+        if self.session.selection.state in _ENDED:
             return
         try:
             message = stun.decode(data)
         except DecodeError:
-            self._session.counters.malformed += 1
+            self.session.counters.malformed += 1
             return
         if message.method != stun.BINDING:
-            self._session.counters.malformed += 1
+            self.session.counters.malformed += 1
         elif message.message_class == stun.REQUEST:
             self._responder.on_request(message, path, now)
         elif message.message_class != stun.INDICATION:
@@ -244,22 +245,22 @@ class Agent:
 
     def datagrams_to_send(self, now: float) -> list[tuple[Path, bytes]]:
         """Drain what is to leave now. Call after every other call."""
-        outbox = self._session.outbox
+        outbox = self.session.outbox
         if outbox:
-            self._session.outbox = []
+            self.session.outbox = []
             return outbox
         return []
 
     def poll_events(self) -> list[Event]:
-        events = self._session.selection.events
+        events = self.session.selection.events
         if events:
-            self._session.selection.events = []
+            self.session.selection.events = []
             return events
         return []
 
     def note_activity(self, now: float) -> None:
         """Something authentic, such as a DTLS record, arrived on the selected path."""
-        self._session.selection.monitor.heard_at = now
+        self.session.selection.monitor.heard_at = now
 
     # Time
 
@@ -277,7 +278,7 @@ class Agent:
         deadline = self.next_timeout()
         if deadline is None or now < deadline:
             return
-        if now - deadline >= self._session.config.clock_gap_s:
+        if now - deadline >= self.session.config.clock_gap_s:
             self._watcher.on_clock_gap(now - deadline, now)
         self._watcher.on_timeout(now)
         self._send_due(now)

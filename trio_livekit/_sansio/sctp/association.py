@@ -211,17 +211,18 @@ class Association:
         packets = self._farewell
         if packets:
             self._farewell = []
-        if self._handshake.has_packets:
-            packets = packets + self._handshake.take_packets()
-        link = self._link
-        if link is None or self._handshake.state is State.ENDED:
+        handshake, link, shutting_down = self._handshake, self._link, self._shutdown.phase is not Phase.NONE
+        if handshake.packets:
+            packets = packets + handshake.take_packets()
+        if link is None or handshake.state is State.ENDED:
             return packets
-        self._settle_received(link)
+        if shutting_down or link.resets.deferred is not None or link.receiver.has_refused:
+            self._settle_received(link)
         control, self._control = self._control, []
-        if self._handshake.state is State.COOKIE_ECHOED:
-            return packets + link.first_flight(now, self._handshake.take_cookie_echo(), control)
+        if handshake.state is State.COOKIE_ECHOED:
+            return packets + link.first_flight(now, handshake.take_cookie_echo(), control)
         shutdown = None
-        if not self._shutdown.accepts_messages:
+        if shutting_down:
             shutdown = self._shutdown.chunk(
                 now, link.sender.rto.current, link.receiver.cumulative_tsn, idle=link.is_idle
             )
@@ -247,11 +248,17 @@ class Association:
 
     def next_timeout(self) -> float | None:
         """When to call ``handle_timeout`` and then ``datagrams_to_send``."""
-        if self._handshake.state is State.ENDED:
+        link, state = self._link, self._handshake.state
+        if state is State.ENDED:
             return None
-        link = self._link
-        at = None if link is None else link.next_timeout(established=self.is_established)
-        return earliest(self._handshake.t1_at, self._shutdown.t2_at, at)
+        at = None if link is None else link.next_timeout(established=state is State.ESTABLISHED)
+        t1_at, t2_at = self._handshake.t1_at, self._shutdown.t2_at
+        return at if t1_at is None and t2_at is None else earliest(t1_at, t2_at, at)
+
+    @property
+    def has_events(self) -> bool:
+        """Whether ``poll_events`` may have something."""
+        return bool(self._events) or (self._link is not None and bool(self._link.sender.out.drained))
 
     def poll_events(self) -> list[Event]:
         """What happened since the last call, in order."""
@@ -283,12 +290,12 @@ class Association:
 
     def _settle_received(self, link: Established) -> None:
         """What data that came since the last flush may have made due."""
-        if link.resets.has_deferred:
+        if link.resets.deferred is not None:
             link.resets.on_data_received(link.receiver, self._events)
         if link.receiver.has_refused:
             cause = encode_parameter(INVALID_STREAM, struct.pack(">HH", link.receiver.take_refused_stream(), 0))
             self._control.append(c.encode_chunk(c.ERROR, 0, cause))
-        if not self._shutdown.accepts_messages and link.receiver.has_unacknowledged:
+        if self._shutdown.phase is not Phase.NONE and link.receiver.has_unacknowledged:
             self._shutdown.on_data()
 
     def _receive_chunk(self, kind: int, flags: int, body: bytes, now: float) -> bool:

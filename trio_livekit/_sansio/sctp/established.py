@@ -132,6 +132,9 @@ class Established:
         """The first timer of all parts."""
         if not established:
             return self.receiver.sack_at
-        return earliest(
-            self.sender.next_timeout(), self.receiver.sack_at, self.resets.deadline, self.heartbeat.at, self.path_mtu.at
-        )
+        at, sack_at = self.sender.next_timeout(), self.receiver.sack_at
+        if sack_at is not None and (at is None or sack_at < at):
+            at = sack_at
+        if not self.resets.in_flight and self.heartbeat.at is None and self.path_mtu.at is None:
+            return at
+        return earliest(at, self.resets.deadline, self.heartbeat.at, self.path_mtu.at)

@@ -53,8 +53,8 @@ class Handshake:
     """Our tag and TSN, the state, timer T1, and the packets of the exchange."""
 
     __slots__ = (
-        "_config", "_cookie", "_echo_due", "_init_acks", "_init_sent_at", "_interval_s", "_jar", "_packets",
-        "_random_bytes", "_retries", "initial_tsn", "peer", "round_trip_s", "state", "t1_at", "tag",
+        "_config", "_cookie", "_echo_due", "_init_acks", "_init_sent_at", "_interval_s", "_jar",
+        "_random_bytes", "_retries", "initial_tsn", "packets", "peer", "round_trip_s", "state", "t1_at", "tag",
     )  # fmt: skip
 
     def __init__(self, config: Config, random_bytes: RandomBytes) -> None:
@@ -67,7 +67,7 @@ class Handshake:
         self.peer: PeerInfo | None = None
         self._cookie = b""
         self._echo_due = False
-        self._packets: list[bytes] = []
+        self.packets: list[bytes] = []
         self._init_acks = (0, 0)  # (second, answers in it)
         self._retries = 0
         self._interval_s = config.rto_initial_s
@@ -96,14 +96,9 @@ class Handshake:
         self.t1_at = None
         self._echo_due = False
 
-    @property
-    def has_packets(self) -> bool:
-        """Whether ``take_packets`` has any."""
-        return bool(self._packets)
-
     def take_packets(self) -> list[bytes]:
         """Sealed packets to send now."""
-        packets, self._packets = self._packets, []
+        packets, self.packets = self.packets, []
         return packets
 
     def take_cookie_echo(self) -> bytes | None:
@@ -131,7 +126,7 @@ class Handshake:
             tag, self._config.receive_window, tsn, zero_checksum=self._config.zero_checksum,
             extra=((STATE_COOKIE, cookie), *unrecognized(init)),
         )  # fmt: skip
-        self._packets.append(self._sealer(peer.tag).seal(encode_init(INIT_ACK, answer)))
+        self.packets.append(self._sealer(peer.tag).seal(encode_init(INIT_ACK, answer)))
 
     def on_init_ack(self, body: bytes, now: float) -> bool:
         """Take an INIT-ACK; True when it moved us to COOKIE-ECHOED. DecodeError if it is malformed."""
@@ -210,7 +205,7 @@ class Handshake:
         init = make_init(
             self.tag, self._config.receive_window, self.initial_tsn, zero_checksum=self._config.zero_checksum
         )  # fmt: skip
-        self._packets.append(self._sealer(0).seal(encode_init(INIT, init)))
+        self.packets.append(self._sealer(0).seal(encode_init(INIT, init)))
         self._arm_t1(now)
 
     def _arm_t1(self, now: float) -> None:

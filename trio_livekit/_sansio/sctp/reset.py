@@ -53,15 +53,16 @@ class StreamResets:
     """Our requests, one at a time, and the peer's."""
 
     __slots__ = (
-        "_answers", "_deferred", "_last_peer_result", "_next_peer_request", "_next_request", "_request", "_waiting",
-        "in_flight", "retry_at",
+        "_answers", "_last_peer_result", "_next_peer_request", "_next_request", "_request", "_waiting",
+        "deferred", "in_flight", "retry_at",
     )  # fmt: skip
 
     def __init__(self, initial_tsn: int, peer_initial_tsn: int) -> None:
         self._next_request = initial_tsn
         self._next_peer_request = peer_initial_tsn
         self._last_peer_result = NOTHING_TO_DO
-        self._deferred: tuple[int, tuple[int, ...]] | None = None  # (last TSN, streams) of a request not yet due
+        self.deferred: tuple[int, tuple[int, ...]] | None = None
+        """The last TSN and the streams of a request of the peer's that waits for data."""
         self._waiting: dict[int, None] = {}  # streams to reset once they are drained, in order
         self._answers: list[bytes] = []
         self._request = b""  # encoded once: a repetition must not name a later TSN
@@ -76,11 +77,6 @@ class StreamResets:
     def deadline(self) -> float | None:
         """When a request or its repetition is due."""
         return self.retry_at if self.in_flight else None
-
-    @property
-    def has_deferred(self) -> bool:
-        """Whether a request of the peer waits for data."""
-        return self._deferred is not None
 
     def request(self, stream_ids: list[int]) -> None:
         """Reset these outgoing streams once all they have queued is acknowledged."""
@@ -109,9 +105,9 @@ class StreamResets:
 
     def on_data_received(self, receiver: Receiver, events: list[Event]) -> None:
         """A request that had to wait for data may be due now."""
-        if self._deferred is not None and receiver.tracker.cumulative >= self._deferred[0]:
-            stream_ids = self._deferred[1]
-            self._deferred = None
+        if self.deferred is not None and receiver.tracker.cumulative >= self.deferred[0]:
+            stream_ids = self.deferred[1]
+            self.deferred = None
             self._perform(stream_ids, receiver, events)
             self._answer(self._next_peer_request - 1 & MASK32, PERFORMED)
 
@@ -149,14 +145,14 @@ class StreamResets:
         ids = value[_OUTGOING.size :]
         stream_ids = struct.unpack(f">{len(ids) // 2}H", ids[: len(ids) & ~1])
         if sequence == self._next_peer_request - 1 & MASK32:
-            self._answer(sequence, IN_PROGRESS if self._deferred else self._last_peer_result)
+            self._answer(sequence, IN_PROGRESS if self.deferred else self._last_peer_result)
         elif sequence != self._next_peer_request:
             self._answer(sequence, BAD_SEQUENCE)
         else:
             self._next_peer_request = sequence + 1 & MASK32
             last = receiver.tracker.unwrap(last_tsn)
             if last > receiver.tracker.cumulative:
-                self._deferred = (last, stream_ids)
+                self.deferred = (last, stream_ids)
                 self._answer(sequence, IN_PROGRESS)
             else:
                 self._perform(stream_ids, receiver, events)

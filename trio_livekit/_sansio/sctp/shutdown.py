@@ -29,11 +29,6 @@ class Shutdown:
         self._retries = 0
 
     @property
-    def accepts_messages(self) -> bool:
-        """Whether the application may still send."""
-        return self.phase is Phase.NONE
-
-    @property
     def retries(self) -> int:
         """How often T2 ran out."""
         return self._retries

@@ -122,7 +122,7 @@ class SendQueue:
                 self._clock = alone.virtual_time = alone.virtual_time + (message.size + MESSAGE_OVERHEAD) / alone.weight
                 return message
             self._schedule(alone)
-        return self._take_due()
+        return self._take_due() if self._due else None
 
     @property
     def is_alone(self) -> bool:

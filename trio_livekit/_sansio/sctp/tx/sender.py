@@ -493,7 +493,7 @@ class Sender:
         out = self.out
         if self._recovery_until >= out.base or not out.flight:
             self.loss.probe_at = None
-        elif self._last_repeatable < out.base and not self.queue:
+        elif self._last_repeatable < out.base and self.queue.next() is None:
             self.loss.probe_at = None  # there would be nothing to probe with
         else:
             self.loss.arm_probe(now, single=out.flight <= self._mtu and not self._hurried)

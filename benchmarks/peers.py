@@ -84,7 +84,7 @@ def _from_pypi(package: str) -> Peer:
 def _pion() -> Peer:
     source = SCRIPTS / "pion"
     try:
-        program = interop.build_pion(source)
+        program = interop.build_go(source)
     except interop.Unavailable as exc:
         raise Unavailable(str(exc)) from exc
     version = re.search(r"pion/webrtc/v4 v(\S+)", (source / "go.mod").read_text())

@@ -69,7 +69,7 @@ def no_leaks() -> Iterator[None]:
 def pion_binary() -> Path:
     """The pion peer, built once and kept in the cache; skips where it cannot be built."""
     try:
-        return peers.build_pion()
+        return peers.build_go()
     except peers.Unavailable as exc:
         pytest.skip(str(exc))
 

@@ -29,7 +29,7 @@ from ..interop.exchange import offer_to
 from ..sansio.peers import connect, make_pair, open_channel
 from ..support.connections import running
 from ..support.livekit import find_server, run_server
-from ..support.peers import AIORTC_COMMAND, Unavailable, build_pion, open_peer
+from ..support.peers import AIORTC_COMMAND, Unavailable, build_go, open_peer
 from .corpus import KINDS, Recorded, save
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def main() -> None:
         with_ourselves()
         try:
             recorder.source = "pion"
-            pion = str(build_pion())
+            pion = str(build_go())
             for flags in ([], ["-role", "active"]):
                 trio.run(with_foreign_peer, (pion, *flags), directory / "pion.log")
         except Unavailable as exc:

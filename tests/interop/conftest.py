@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ..support import livekit, official
-from ..support.peers import Unavailable
+from ..support.peers import PEERS, Unavailable, build_go
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -51,6 +51,22 @@ def javascript_sdk() -> tuple[str, Path]:
         return official.find_chromium(), official.install_javascript()
     except Unavailable as exc:
         pytest.skip(str(exc))
+
+
+@pytest.fixture(scope="session")
+def go_sdk_program() -> Path:
+    """A participant with LiveKit's Go SDK, built once."""
+    try:
+        return build_go(PEERS / "official_go")
+    except Unavailable as exc:
+        pytest.skip(str(exc))
+
+
+@pytest.fixture
+async def go_peer(go_sdk_program: Path, tmp_path: Path) -> AsyncIterator[official.Official]:
+    """A participant with the Go SDK, not in any room yet."""
+    async with official.open_process([str(go_sdk_program)], tmp_path / "go.log") as peer:
+        yield peer
 
 
 @pytest.fixture

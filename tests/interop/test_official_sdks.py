@@ -57,6 +57,10 @@ async def test_our_streams_arrive(official_peer, patient_server, room_name):
     await cases.streams_arrive_there(official_peer, patient_server, room_name)
 
 
+async def test_a_stream_that_is_given_up_fails(official_peer, patient_server, room_name):
+    await cases.a_stream_that_is_given_up_fails_there(official_peer, patient_server, room_name)
+
+
 async def test_their_streams_arrive(official_peer, patient_server, room_name):
     await cases.streams_arrive_here(official_peer, patient_server, room_name)
 

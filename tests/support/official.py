@@ -1,7 +1,7 @@
-"""Participants with LiveKit's own SDKs: Python in a process of its own, JavaScript in a headless Chromium.
+"""Participants with LiveKit's own SDKs: Python and Go in processes of their own, JavaScript in a headless Chromium.
 
-Their programs are ``tests/interop/peers/official_python.py`` and ``official.html``; they say what can be asked of them.
-The SDKs come from PyPI and npm, once, and are kept in the cache.
+Their programs are ``official_python.py``, ``official_go`` and ``official.html`` in ``tests/interop/peers``; they say
+what can be asked of them. The SDKs come from PyPI, the Go proxy and npm, once, and are kept in the cache.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .peers import PEERS, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from trio_websocket import WebSocketRequest
@@ -118,9 +119,8 @@ class Official:
 
 
 @contextlib.asynccontextmanager
-async def open_python(python: Path, log_path: Path) -> AsyncIterator[Official]:
-    """Run a participant with the Python SDK until the block is left."""
-    command = [str(python), str(PEERS / "official_python.py")]
+async def open_process(command: list[str], log_path: Path) -> AsyncIterator[Official]:
+    """Run a participant that talks on its pipes, until the block is left."""
     async with _process(command, log_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         peer = Official(lambda text: process.stdin.send_all(text.encode() + b"\n"))
         async with trio.open_nursery() as nursery:
@@ -129,6 +129,11 @@ async def open_python(python: Path, log_path: Path) -> AsyncIterator[Official]:
                 await peer.wait_event("ready")
             yield peer
             nursery.cancel_scope.cancel()
+
+
+def open_python(python: Path, log_path: Path) -> AbstractAsyncContextManager[Official]:
+    """Run a participant with the Python SDK until the block is left."""
+    return open_process([str(python), str(PEERS / "official_python.py")], log_path)
 
 
 @contextlib.asynccontextmanager

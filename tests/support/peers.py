@@ -98,8 +98,8 @@ async def open_peer(command: Sequence[str], log_path: Path) -> AsyncIterator[Pee
             await process.stdout.aclose()
 
 
-def build_pion(source: Path = PEERS / "pion") -> Path:
-    """Build a Go program, unless this version of it is in the cache: the pion peer, or another that is made of pion.
+def build_go(source: Path = PEERS / "pion") -> Path:
+    """Build the Go program in a directory, the pion peer by default, unless this version of it is in the cache.
 
     Raises:
         Unavailable: there is no Go, or its modules cannot be downloaded.
@@ -107,15 +107,17 @@ def build_pion(source: Path = PEERS / "pion") -> Path:
     digest = hashlib.sha256()
     for path in sorted(source.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    binary = cache_dir() / f"pion-{digest.hexdigest()[:16]}" / "pion"
+    binary = cache_dir() / f"{source.name}-{digest.hexdigest()[:16]}" / source.name
     if binary.is_file():
         return binary
     go = shutil.which("go")
     if go is None:
-        raise Unavailable("the pion peer needs go to be built")
+        raise Unavailable(f"the {source.name} peer needs go to be built")
     download = subprocess.run([go, "mod", "download"], cwd=source, capture_output=True, text=True)
     if download.returncode:
-        raise Unavailable(f"the modules of the pion peer cannot be downloaded: {download.stderr.strip()[-200:]}")
+        raise Unavailable(
+            f"the modules of the {source.name} peer cannot be downloaded: {download.stderr.strip()[-200:]}"
+        )
     binary.parent.mkdir(parents=True, exist_ok=True)
     fresh = binary.with_suffix(f".{os.getpid()}")
     subprocess.run([go, "build", "-o", fresh, "."], cwd=source, check=True)

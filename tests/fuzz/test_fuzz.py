@@ -20,11 +20,21 @@ from ..sansio.sctp.harness import HandmadePeer, data_chunk, messages
 from . import mutators
 from .__main__ import decode, encode, failure, smaller
 from .corpus import KINDS, recorded, regressions
+from .edges import ALL
 from .meter import TooMuchWork, meter
-from .targets import TARGETS, Target, _chunks
+from .targets import Target, _chunks
 
-BY_NAME = {target.name: target for target in TARGETS}
-ROUNDS = {"association": 40, "association-pair": 20, "dtls-handshake": 8, "peer": 6, "ice": 6, "channels": 20}
+BY_NAME = {target.name: target for target in ALL}
+ROUNDS = {
+    "association": 40,
+    "association-pair": 20,
+    "dtls-handshake": 8,
+    "peer": 6,
+    "ice": 6,
+    "channels": 20,
+    "http-request": 40,
+    "websocket": 20,
+}
 SOURCES = {"ours", "pion", "aiortc", "livekit"}
 
 

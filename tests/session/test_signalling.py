@@ -78,7 +78,24 @@ async def test_pings_measure_the_round_trip(
     assert signalling.rtt_s == pytest.approx(0.1, abs=0.01)
     await trio.sleep(5)
     assert len(websocket.heard) == 2
-    assert delivered == []
+    assert delivered == [m.Pong(ping.timestamp_ms, 0)]
+
+
+async def test_asking_whether_the_server_is_there(
+    signalling: Signalling, websocket: FakeWebsocket, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    """The answer to an earlier ping says nothing of now."""
+    nursery.start_soon(signalling.run, 5, 15)
+    await trio.sleep(0.1)
+    question = signalling.ask()
+    await trio.sleep(0.1)
+    earlier, asked = websocket.heard
+    assert isinstance(earlier, m.Ping)
+    assert isinstance(asked, m.Ping)
+    for ping, is_answered in ((earlier, False), (asked, True)):
+        websocket.say(m.Pong(ping.timestamp_ms, 0))
+        await trio.sleep(0.01)
+        assert signalling.is_answered(question) is is_answered
 
 
 async def test_a_server_that_answers_no_pings_is_lost(

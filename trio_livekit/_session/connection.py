@@ -47,6 +47,9 @@ _FIRST_MESSAGE_TIMEOUT_S = 5.0
 _DIAL_AGAIN_TIMEOUT_S = 3.0
 """How long a TCP connection may take where another attempt follows at once."""
 
+_PATH_GRACE_S = 0.7
+"""How long after the server was heard a path may take to prove that it works: it is checked every half second."""
+
 _LAST_WORD_S = 0.5
 """How long after the peer connection the server's reason for it may come, and an answer when all is given up."""
 
@@ -335,8 +338,13 @@ class Connection:
             self._lose(_SILENCE)
 
     async def find_path(self) -> None:
-        """Restart ICE, and wait until there is a path again. Raises ``ConnectError`` when something else is lost."""
+        """Wait until there is a path again, for which ICE is restarted if the server can be heard.
+
+        Raises ``ConnectError`` when something else is lost.
+        """
         await trio.lowlevel.checkpoint()
+        if not self.links.is_restarting:
+            await self._await_sign_of_life()
         if self._must_restart_ice or self.links.is_silent or self.links.is_restarting:
             self.send_request(self.links.restart())
         while self.links.is_silent or (self._must_restart_ice and self.links.is_restarting):
@@ -345,6 +353,29 @@ class Connection:
         self._raise_worse_than_silence()
         self._must_restart_ice = False
         self.loss = None
+
+    async def _await_sign_of_life(self) -> None:
+        """Until a path works again, or the server is heard over signalling and still none does.
+
+        A restart has the server forget the path there is. Where nothing is heard over signalling either, it is not the
+        path that is bad, but the network or the server that is away, and when that is back the path is as good as ever.
+        """
+        signalling = self._signalling
+        if signalling is None or not self._ping_interval_s:
+            return
+        question = signalling.ask()
+        while self._is_path_awaited and not signalling.is_answered(question):
+            self._raise_worse_than_silence()
+            await self._changed.park()
+        with trio.move_on_after(_PATH_GRACE_S):
+            while self._is_path_awaited:
+                self._raise_worse_than_silence()
+                await self._changed.park()
+
+    @property
+    def _is_path_awaited(self) -> bool:
+        """Whether there is no path, and may be one without a restart."""
+        return self.links.is_silent and not self._must_restart_ice
 
     def _raise_worse_than_silence(self) -> None:
         if self.loss is not None and self.loss.remedy is not Remedy.PATH:
@@ -482,6 +513,8 @@ class Connection:
                 self.links.on_trickle(response)
             case m.Leave():
                 self._on_leave(response)
+            case m.Pong():
+                self._changed.unpark_all()
             case _:
                 self._on_response(response)
 

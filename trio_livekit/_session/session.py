@@ -65,8 +65,8 @@ _JOIN_TRIES = 3
 """Joins until a peer connection comes up: a packet that is damaged during its handshake can end it, at the server's
 end if not at ours, and another handshake takes another peer connection."""
 
-_PATH_TIMEOUT_S = 12.0
-"""How long an ICE restart may take. A server that was held up for 15 seconds still has the session afterwards."""
+_PATH_TIMEOUT_S = 15.0
+"""How long finding a path may take. A livekit-server gives a client up that it has not heard for 20 seconds."""
 
 _RESUME_TIMEOUT_S = 5.0
 """How long one attempt to resume may take. It is short because a handshake that was lost is repeated slowly."""

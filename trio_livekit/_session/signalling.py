@@ -56,6 +56,7 @@ class Signalling:
         self._last_pong = trio.current_time()
         self._complained_at = -math.inf
         self._ignored = 0  # messages, since then
+        self._answered_until = -1  # the latest time stamp of a ping that came back
         self.rtt_s: float | None = None
 
     def send_nowait(self, request: Request) -> None:
@@ -130,7 +131,7 @@ class Signalling:
             response = self._decode(await self._websocket.receive())
             if isinstance(response, Pong):
                 self._on_pong(response)
-            elif response is not None:
+            if response is not None:
                 self._deliver(response)
 
     def _decode(self, message: bytes) -> Response | None:
@@ -157,11 +158,24 @@ class Signalling:
         sent_at = pong.last_ping_timestamp_ms / 1000
         if 0 <= now - sent_at < 60:
             self.rtt_s = now - sent_at
+            self._answered_until = max(self._answered_until, pong.last_ping_timestamp_ms)
+
+    def ask(self) -> int:
+        """Ask the server whether it is there; what to pass to ``is_answered``."""
+        ping = self._new_ping()
+        self.send_nowait(ping)
+        return ping.timestamp_ms
+
+    def is_answered(self, question: int) -> bool:
+        """Whether the server has been there since."""
+        return self._answered_until >= question
+
+    def _new_ping(self) -> Ping:
+        return Ping(round(trio.current_time() * 1000), round((self.rtt_s or 0) * 1000))
 
     async def _ping(self, interval_s: float, timeout_s: float) -> None:
         while True:
             if timeout_s > 0 and trio.current_time() - self._last_pong > timeout_s:
                 raise SignalLost(f"no pong from the server for {timeout_s:g} s")
-            rtt_ms = round((self.rtt_s or 0) * 1000)
-            await self._websocket.send(encode_request(Ping(round(trio.current_time() * 1000), rtt_ms)))
+            await self._websocket.send(encode_request(self._new_ping()))
             await trio.sleep(interval_s)

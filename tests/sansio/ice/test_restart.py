@@ -220,7 +220,7 @@ def test_a_restart_that_waits_for_its_answer_is_not_given_up_with_the_old_path()
     silence(network, "10.0.0.1")
     network.run(seconds=6)
     a.agent.restart(network.now)
-    network.run(seconds=12)  # without any answer for longer than an agent waits
+    network.run(seconds=17)  # without any answer for longer than an agent waits
     assert a.agent.state is State.DISCONNECTED
     assert a.agent.selected_path is None
     network.blocked.clear()

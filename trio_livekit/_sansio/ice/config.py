@@ -57,9 +57,11 @@ class Config:
     upgrade_interval_s: float = 10.0
     """While data takes a lesser path, such as TCP: between two tries of the better ones, which may work again."""
 
-    disconnected_after_s: float = 5.0
-    failed_after_s: float = 15.0
-    """Silence until failed: what the LiveKit server uses."""
+    disconnected_after_s: float = 5.5
+    """Silence until it is told. Servers that are held up for 5 seconds are common enough."""
+
+    failed_after_s: float = 20.0
+    """Silence until failed: when a LiveKit server has given us up, too."""
 
     consent_timeout_s: float = 30.0
     """No authenticated answer for this long ends all sending, whatever else arrives (RFC 7675 section 5.1)."""

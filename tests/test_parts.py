@@ -34,11 +34,36 @@ def run(code: str) -> None:
 
 
 def test_only_what_is_needed_is_imported():
-    run(PARTS + "assert not {'aioice', 'dns', 'livekit.protocol', 'livekit.protocol.agent'} & set(sys.modules)")
+    run(
+        PARTS
+        + "assert not {'asyncio', 'aioice', 'dns', 'livekit.protocol', 'livekit.protocol.agent'} & set(sys.modules)"
+    )
 
 
 def test_the_packages_can_be_imported_afterwards():
     run(PARTS + AFTERWARDS)
+
+
+def test_what_was_put_off_is_loaded_when_somebody_uses_it():
+    run(
+        PARTS
+        + "part = sys.modules['trio_livekit._parts.aioice.stun'].asyncio\n"
+        + "import asyncio\n"
+        + "assert asyncio.run(asyncio.sleep(0, 1)) == 1\n"
+        + "assert part.Future is asyncio.Future"
+    )
+
+
+def test_what_was_put_off_may_be_used_at_once():
+    run(
+        "import sys\n"
+        "from trio_livekit._parts import _put_off\n"
+        "with _put_off(['asyncio', 'sys']):\n"
+        "    import asyncio as early\n"
+        "    import asyncio.subprocess\n"
+        "import asyncio\n"
+        "assert early.Future is asyncio.Future and asyncio.subprocess.PIPE == -1"
+    )
 
 
 def test_the_packages_may_have_been_imported_before():

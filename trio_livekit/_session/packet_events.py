@@ -4,8 +4,9 @@ from __future__ import annotations
 
 __all__ = ["ContinuityLost", "PacketStatistics"]
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from .._sansio.records import dataclass
 
 
 class ContinuityLost(NamedTuple):

@@ -13,9 +13,10 @@ __all__ = [
 ]
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 
+from .._sansio.records import dataclass
 from .._sansio.signal.messages import Capability, ClientInfo, JoinRequest
 from .._version import __version__
 from .._wire.signal import encode_join_request

@@ -11,11 +11,11 @@ __all__ = ["Publication", "PublicationStatistics", "Publishing"]
 import math
 import secrets
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
+from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from .._sansio.signal.messages import EncryptionType
 from .._sansio.tracks.clock import MediaClock

@@ -16,12 +16,13 @@ import math
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from .._sansio.records import dataclass
 from .._sansio.rpc.faults import clipped, fault
 from .._sansio.rpc.invocations import Invocations, Method, Refusal, Run
 from ..errors import LiveKitError, RpcError, RpcErrorCode

@@ -18,12 +18,13 @@ __all__ = [
 
 import math
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
 from .._sansio.encryption.complaints import DecryptionFailureReason
+from .._sansio.records import dataclass
 from .._sansio.signal.messages import EncryptionType
 from .._sansio.tracks import catalogue
 from .._sansio.tracks.depacketizer import Depacketizer, TrackFrame

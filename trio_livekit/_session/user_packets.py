@@ -10,12 +10,12 @@ __all__ = ["PacketReader", "ReaderStatistics", "UserPackets"]
 
 from collections import deque
 from copy import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
 from .._sansio.packets.messages import DataPacket, UserPacket
+from .._sansio.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,11 +20,11 @@ __all__ = ["DatagramEndpoint", "EndpointStatistics", "UdpEndpoint"]
 import errno
 import ipaddress
 import socket
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from .._sansio.records import dataclass
 from .addressing import plain_address, socket_address
 from .offload import (
     GRO_ANCILLARY_BYTES,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 __all__ = ["HttpAnswer", "HttpError", "http_get"]
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import trio
 
+from .._sansio.records import dataclass
 from ..errors import LiveKitError
 from .websocket import connect_stream
 

@@ -293,7 +293,7 @@ def _pack_family(family: int) -> bytes:
     return bytes((family, 0, 0, 0))
 
 
-_CODECS = _codecs(import_part("aioice", "stun"))
+_CODECS = _codecs(import_part("aioice", "stun", unused=("asyncio",)))  # its codecs make no asyncio call
 _candidates = import_part("aioice", "candidate")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 import trio_livekit as lk
 from tests.support.servers import EmbeddedServer
 from trio_livekit import events as ev
+from trio_livekit._sansio.signal import messages as m
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -496,6 +498,72 @@ async def test_a_cancelled_wait_leaves_nothing(pair: Pair) -> None:
             await wait_all_tasks_blocked()
             async with alice.publish_data_track("later"):
                 await tracks.wait_for("later")
+
+
+async def test_frames_with_timestamps_from_the_announcement_to_the_end(pair: Pair) -> None:
+    alice, bob = pair
+    async with bob.events() as events:
+        async with alice.publish_data_track("track") as track:
+            async for event in events:
+                if isinstance(event, ev.DataTrackPublished):
+                    break
+            remote = event.track
+            assert (remote.sid, remote.publisher_identity) == (track.sid, "alice")
+            async with remote.subscribe() as frames:
+                sent = [lk.DataTrackFrame(bytes([number]) * 64, 1000 + number) for number in range(5)]
+                for frame in sent:
+                    track.try_push(frame)
+                await track.flush()
+                assert [await frames.receive() for _ in sent] == sent
+                await track.aclose()
+                assert [frame async for frame in frames] == []
+        async for event in events:
+            if isinstance(event, ev.DataTrackUnpublished):
+                break
+        assert event.track is remote
+        assert event.track.sid == track.sid
+
+
+async def test_a_server_that_subscribes_by_itself(
+    server: ServerUnderTest, room_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does for clients that ask for it when they join. Then there is nothing to ask for, and no answer comes."""
+
+    def token(identity: str) -> str:
+        return server.token(identity, room_name)
+
+    @asynccontextmanager
+    async def two_tracks() -> AsyncIterator[list[lk.LocalDataTrack]]:
+        async with (
+            lk.connect(server.url, token("alice")) as alice,
+            alice.publish_data_track("one") as one,
+            alice.publish_data_track("two") as two,
+        ):
+            yield [one, two]
+
+    async def check(room: lk.Room, tracks: list[lk.LocalDataTrack]) -> None:
+        requests: list[m.UpdateDataSubscription] = []
+        monkeypatch.setattr(room._session.subscribing, "_send_request", requests.append)
+        for track in tracks:
+            remote = await remote_track(room, track.name)
+            while remote.sid not in room._session.subscribing._core._handles:  # noqa: ASYNC110 - it is the server's word
+                await trio.sleep(0.01)
+            async with remote.subscribe() as frames:
+                assert await push_until_received(track, frames, track.name.encode()) == track.name.encode()
+        assert not any(subscribe for request in requests for _, subscribe in request.updates)
+
+    asking = functools.partial(m.JoinRequest, auto_subscribe_data_track=True)
+    monkeypatch.setattr("trio_livekit._session.parameters.JoinRequest", asking)
+    with trio.fail_after(30):
+        async with lk.connect(server.url, token("bob")) as bob:
+            async with two_tracks() as tracks:
+                await check(bob, tracks)
+                async with lk.connect(server.url, token("carol")) as carol:
+                    await check(carol, tracks)
+            while "alice" in bob.participants:  # noqa: ASYNC110 - events are tested elsewhere
+                await trio.sleep(0.01)
+            async with two_tracks() as tracks:
+                await check(bob, tracks)
 
 
 async def test_each_track_is_announced_once_and_ended_once(pair: Pair) -> None:

@@ -214,13 +214,20 @@ class Links:
     # --- data ---------------------------------------------------------------------------------------------------------
 
     def send(self, label: str, messages: list[bytes], now: float) -> None:
-        """Send messages on one of the three channels, in the caller's step as far as the network takes them."""
+        """Send messages on one of the three channels, in the caller's step as far as the network takes them.
+
+        On a channel that is closed they are lost, as they are with a connection.
+        """
         channel_id = self._channels.get(label)
         if channel_id is not None:
             traffic = self._traffic[label]
             traffic.messages_sent += len(messages)
             traffic.bytes_sent += sum(map(len, messages))
-            self._publisher.send_all(channel_id, messages, now)
+            try:
+                self._publisher.send_all(channel_id, messages, now)
+            except TransportError:  # the server is closing it, which will be told in a moment
+                if label == RELIABLE:
+                    raise
 
     def buffered_amount(self, label: str) -> int:
         """Bytes of a channel that the server has not acknowledged."""
@@ -300,6 +307,7 @@ class Links:
     def close(self) -> None:
         """Say goodbye to the peers and close the sockets."""
         self._closed = True
+        self._channels.clear()
         self._publisher.close()
         if self._subscriber is not None:
             self._subscriber.close()
@@ -345,15 +353,18 @@ class Links:
 
     def _on_peer_event(self, which: str, event: PeerEvent, channels: dict[int, _Traffic]) -> None:
         if isinstance(event, ChannelOpened):
-            channels[event.channel_id] = self._traffic.get(event.label) or _Traffic(event.label)
+            if event.label in self._traffic:  # others are not listened to
+                channels[event.channel_id] = self._traffic[event.label]
             self._missing.discard(event.label if which == "publisher" else f"subscriber {event.label}")
             if not self._missing:
                 self._on_ready()
         elif isinstance(event, ChannelClosed):
             closed = channels.pop(event.channel_id, None)
             label = closed.label if closed else ""
+            if which == "publisher" and self._channels.get(label) != event.channel_id:
+                return  # not the one that is sent on: the server may open more
             if which == "publisher":
-                self._channels.pop(label, None)
+                del self._channels[label]
             if label == RELIABLE and self._drained is not None:
                 self._drained.set()
             elif label in _REQUIRED:

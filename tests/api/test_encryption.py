@@ -15,6 +15,7 @@ from trio.testing import assert_checkpoints
 import trio_livekit as lk
 from tests.support.cancel import cancel_everywhere
 from trio_livekit import events as ev
+from trio_livekit._sansio.tracks.packet import decode
 from trio_livekit._session import rpc
 from trio_livekit.server import serve
 
@@ -128,12 +129,21 @@ async def test_what_travels_is_not_what_was_pushed(stage: Stage, monkeypatch: py
 
     sent: list[bytes] = []
     genuine = Links.send
-    monkeypatch.setattr(Links, "send", lambda self, label, data: (sent.extend(data), genuine(self, label, data))[1])
+
+    def send(links: Links, label: str, messages: list[bytes]) -> None:
+        sent.extend(messages if label == "_data_track" else ())
+        genuine(links, label, messages)
+
+    monkeypatch.setattr(Links, "send", send)
     alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", hkdf())
     track, frames = await stage.publish(alice), await stage.subscribe(bob)
     await arrives(track, frames, b"meet me at noon" * 3)
     assert sent
-    assert not any(b"noon" in message for message in sent)
+    for message in sent:
+        packet = decode(message)
+        assert packet.encryption is not None
+        assert b"noon" not in message
+        assert len(packet.payload) == 45 + 16  # and the tag of its encryption
 
 
 async def test_everybody_with_a_key_of_their_own(stage: Stage) -> None:

@@ -228,19 +228,23 @@ async def test_who_may_subscribe(server: ServerUnderTest, room_name: str) -> Non
 async def test_who_may_not_have_a_track_any_more_loses_it_and_the_others_read_on(
     server: ServerUnderTest, room_name: str
 ) -> None:
+    """Recorders, which nobody may shut out, are among the others."""
     async with (
         lk.connect(server.url, server.token("alice", room_name)) as alice,
         lk.connect(server.url, server.token("bob", room_name)) as bob,
         lk.connect(server.url, server.token("carol", room_name)) as carol,
+        lk.connect(server.url, server.token("recorder", room_name, kind="egress")) as recorder,
         bob.events() as events,
         alice.publish_data_track("track") as track,
         (await (await bob.wait_for_participant("alice")).data_tracks.wait_for("track")).subscribe() as lost,
         (await (await carol.wait_for_participant("alice")).data_tracks.wait_for("track")).subscribe() as kept,
+        (await (await recorder.wait_for_participant("alice")).data_tracks.wait_for("track")).subscribe() as recorded,
     ):
         alice.local_participant.set_track_subscription_permissions([lk.TrackSubscriptionPermission("carol")])
         assert not (await until(events, ev.SubscriptionPermissionChanged)).is_allowed
         with trio.fail_after(10):
             await _flows_again(track, kept)
+            await _flows_again(track, recorded)
         with pytest.raises(trio.WouldBlock):
             lost.receive_nowait()
 

@@ -117,6 +117,7 @@ async def test_frames_flow_while_signalling_is_lost(stage: Stage) -> None:
             while not isinstance(await stage.events.receive(), ev.Reconnecting):
                 pass
         assert stage.alice.state is State.RECONNECTING
+        assert up.track.is_published
         for number in range(50):
             for flow in (up, down):
                 flow.track.try_push(str(number).encode())
@@ -325,6 +326,7 @@ async def test_another_session_under_the_same_blocks(stage: Stage, scenario: str
         simulate(stage.alice, scenario)
         await until_reconnected(stage.events, resumed=False)
         assert stage.alice.local_participant.sid not in ("", sid)
+        assert up.track.is_published
         await down.flows_again()
         await up.track.send(b"to nobody yet")  # waits until it is published again
         assert up.track.sid != track_sid

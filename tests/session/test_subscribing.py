@@ -74,13 +74,14 @@ def asked(subscribe: bool, *sids: str) -> m.UpdateDataSubscription:
     return m.UpdateDataSubscription(tuple((sid, subscribe) for sid in sids))
 
 
-async def test_several_readers_are_one_request(bench: Bench, nursery: trio.Nursery) -> None:
+@pytest.mark.parametrize("count", [1, 3, 8])
+async def test_several_readers_are_one_request(bench: Bench, nursery: trio.Nursery, count: int) -> None:
     readers: list[Reader] = []
 
     async def read() -> None:
         readers.append(await bench.published().open_reader(4, 1))
 
-    for _ in range(3):
+    for _ in range(count):
         nursery.start_soon(read)
     await wait_all_tasks_blocked()
     assert bench.requests == [asked(True, "DTR_a")]
@@ -88,7 +89,7 @@ async def test_several_readers_are_one_request(bench: Bench, nursery: trio.Nurse
     bench.subscribing.on_handles({7: "DTR_a"})
     await wait_all_tasks_blocked()
     bench.frame(7, b"for all")
-    assert [(await reader.get()).payload for reader in readers] == [b"for all"] * 3
+    assert [(await reader.get()).payload for reader in readers] == [b"for all"] * count
     for reader in readers:
         assert len(bench.requests) == 1
         reader.close()
@@ -349,6 +350,64 @@ async def test_one_of_two_who_wait_gives_up_and_the_other_reads(bench: Bench, nu
     (reader,) = readers
     assert (await reader.get()).payload == b"x"
     assert bench.requests == [asked(True, "DTR_a")]
+
+
+async def test_the_only_reader_gives_up_while_it_reads(bench: Bench, nursery: trio.Nursery) -> None:
+    bench.subscribing.on_handles({7: "DTR_a"})
+    ends: list[str] = []
+    scope = trio.CancelScope()
+
+    async def read() -> None:
+        with scope:
+            reader = await bench.published().open_reader(1, 1)
+            try:
+                await reader.get()
+            except trio.Cancelled:
+                ends.append("cancelled")
+                raise
+            finally:
+                reader.close()
+
+    nursery.start_soon(read)
+    await wait_all_tasks_blocked()
+    scope.cancel()
+    await wait_all_tasks_blocked()
+    assert ends == ["cancelled"]
+    assert scope.cancelled_caught
+    assert bench.requests == [asked(False, "DTR_a")]
+    bench.subscribing.close(None)
+    await wait_all_tasks_blocked()
+    assert bench.requests == [asked(False, "DTR_a")]
+
+
+async def test_the_publisher_leaves(bench: Bench, nursery: trio.Nursery) -> None:
+    """Who waits for a track of its is told, who reads has the end, who gave up hears nothing; nothing is asked for."""
+    bench.lists("DTR_a", "DTR_b", "DTR_c")
+    pending, active, given_up = (event.track for event in bench.told if isinstance(event, TrackPublished))
+    bench.subscribing.on_handles({8: "DTR_b", 9: "DTR_c"})
+    reader = await active.open_reader(1, 1)
+    (await given_up.open_reader(1, 1)).close()
+    reasons: list[SubscribeErrorReason] = []
+
+    async def subscribe() -> None:
+        with pytest.raises(SubscribeError) as error:
+            await pending.open_reader(1, 1)
+        reasons.append(error.value.reason)
+
+    nursery.start_soon(subscribe)
+    await wait_all_tasks_blocked()
+    updates = [update for request in bench.requests for update in request.updates]  # type: ignore[union-attr]
+    assert sorted(updates) == [("DTR_a", True), ("DTR_c", False)]
+    gone = m.ParticipantInfo("PA_1", "alice", state=m.ParticipantState.DISCONNECTED)
+    bench.subscribing.on_participant_left(gone)
+    await wait_all_tasks_blocked()
+    assert reasons == [SubscribeErrorReason.UNPUBLISHED]
+    with pytest.raises(trio.EndOfChannel):
+        await reader.get()
+    reader.close()
+    await wait_all_tasks_blocked()
+    assert [update for request in bench.requests for update in request.updates] == updates  # type: ignore[union-attr]
+    assert {event.track for event in bench.told if isinstance(event, TrackUnpublished)} == {pending, active, given_up}
 
 
 async def test_a_track_that_ends_before_the_reader_learns_that_it_has_it(

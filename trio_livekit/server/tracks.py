@@ -23,11 +23,11 @@ def snapshots(out: Outbox, participants: Iterable[Participant]) -> None:
 
 
 def may_subscribe(participant: Participant, track: Track) -> bool:
-    """Whether the publisher lets ``participant`` have the track; nobody hears itself."""
+    """Whether the publisher lets ``participant`` have the track. Nobody hears itself; recorders hear all others."""
     publisher = track.publisher
     if publisher is participant:
         return False
-    if publisher.subscribable is None:
+    if publisher.subscribable is None or participant.kind == m.ParticipantKind.EGRESS:
         return True
     return any(
         (permission.all_tracks or track.info.sid in permission.track_sids)

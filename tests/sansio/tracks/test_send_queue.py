@@ -57,6 +57,20 @@ def test_the_newest_frame_of_a_full_track_is_refused_and_others_are_not() -> Non
     assert queue.has_room(1)
 
 
+def test_a_queue_of_one_frame_keeps_it_whole() -> None:
+    """A frame that is newer does not take the place of one that waits, begun or not: it is refused."""
+    queue = SendQueue(frames_per_track=1)
+    large = frame("a", 13, 16_000)
+    assert queue.push(1, large)
+    assert not queue.push(1, frame("b"))
+    first = queue.packets_to_send(0, 0.0)
+    assert first == large[:1]
+    assert not queue.push(1, frame("b"))
+    rest = drain(queue, 0.0)
+    assert names(first) + [name for _, name in rest] == names(large)
+    assert queue.push(1, frame("b"))
+
+
 def test_nothing_leaves_while_the_channel_is_full() -> None:
     queue = SendQueue(buffered_limit=2500)
     for index in range(5):

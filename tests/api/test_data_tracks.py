@@ -327,9 +327,13 @@ async def test_a_name_is_free_again_at_once(pair: Pair) -> None:
         async with alice.publish_data_track("again") as track:
             sids.add(track.sid)
     assert len(sids) == 5
-    async with published((alice, bob), "again") as (track, remote), remote.subscribe() as frames:
-        track.try_push(b"x")
-        assert (await frames.receive()).payload == b"x"
+    async with published((alice, bob), "again") as (track, remote):
+        while remote.sid != track.sid:  # one of those before, that bob has yet to hear the end of
+            await remote.wait_unpublished()
+            remote = await remote_track(bob, "again")
+        async with remote.subscribe() as frames:
+            track.try_push(b"x")
+            assert (await frames.receive()).payload == b"x"
 
 
 async def test_a_publisher_that_leaves_ends_its_readers_normally(server: ServerUnderTest, room_name: str) -> None:

@@ -130,9 +130,9 @@ async def test_what_travels_is_not_what_was_pushed(stage: Stage, monkeypatch: py
     sent: list[bytes] = []
     genuine = Links.send
 
-    def send(links: Links, label: str, messages: list[bytes]) -> None:
+    def send(links: Links, label: str, messages: list[bytes], now: float) -> None:
         sent.extend(messages if label == "_data_track" else ())
-        genuine(links, label, messages)
+        genuine(links, label, messages, now)
 
     monkeypatch.setattr(Links, "send", send)
     alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", hkdf())

@@ -396,10 +396,10 @@ async def test_calls_in_both_forms(stage: Stage, form: str, monkeypatch: pytest.
 
 
 def keep_and_send(
-    send: Callable[[str, list[bytes]], None], kept: list[bytes], label: str, messages: list[bytes]
+    send: Callable[[str, list[bytes], float], None], kept: list[bytes], label: str, messages: list[bytes], now: float
 ) -> None:
     kept += messages
-    send(label, messages)
+    send(label, messages, now)
 
 
 async def test_streams_in_every_form(stage: Stage) -> None:

@@ -70,9 +70,9 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, list[bytes]]]:
     log: dict[str, list[bytes]] = {}
     genuine = Links.send
 
-    def send(self: Links, label: str, messages: list[bytes]) -> None:
+    def send(self: Links, label: str, messages: list[bytes], now: float) -> None:
         log.setdefault(label, []).extend(messages)
-        genuine(self, label, messages)
+        genuine(self, label, messages, now)
 
     monkeypatch.setattr(Links, "send", send)
     return log

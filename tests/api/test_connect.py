@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 import traceback
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,6 +24,11 @@ from trio_livekit._sansio.signal.messages import Capability, UpdateMetadata
 from trio_livekit.server import Limits, serve
 from trio_livekit.tokens import VideoGrants, access_token
 
+try:
+    import resource
+except ImportError:
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -38,6 +45,35 @@ async def refusal(url: str, token: str, **options: float) -> lk.ConnectError:
             async with lk.connect(url, token, **options):
                 pytest.fail("connected")
     return error.value
+
+
+@pytest.mark.skipif(resource is None, reason="limits are POSIX")
+async def test_running_out_of_files_at_every_step(real_server: RealServer, room_name: str) -> None:
+    """An error that says so, everything released, and the next connect works."""
+    token = real_server.token("alice", room_name)
+    async with lk.connect(real_server.url, token):
+        pass  # what is opened once for all
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for spare in range(12):
+        error: BaseException | None = None
+        async with nothing_left_behind():
+            await trio.lowlevel.checkpoint()
+            lowest_free = os.dup(0)
+            os.close(lowest_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + spare, hard))
+            try:
+                async with lk.connect(real_server.url, token):
+                    pass
+            except lk.ConnectError as exc:
+                error = exc.__cause__
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        if spare == 0 or error is not None:
+            assert isinstance(error, OSError)
+            assert error.errno == errno.EMFILE
+            async with lk.connect(real_server.url, token):
+                pass
+    assert error is None
 
 
 async def next_event(events: lk.RoomEvents, kind: type[Event]) -> Event:

@@ -178,9 +178,22 @@ async def dial(url: str) -> trio.SocketStream:
     host, port = parts.hostname or "", parts.port or (443 if _is_secure(url) else 80)
     patience_s = _DIAL_AGAIN_S
     while True:
-        with trio.move_on_after(patience_s):
-            return await trio.open_tcp_stream(host, port)
+        try:
+            with trio.move_on_after(patience_s):
+                return await trio.open_tcp_stream(host, port)
+        except OSError as exc:
+            raise _first_cause(exc) from exc
         patience_s *= 2
+
+
+def _first_cause(exc: OSError) -> OSError:
+    """Trio says that all attempts failed; whoever has to do something about it asks why."""
+    cause: BaseException | None = exc.__cause__
+    while isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[0]
+    if exc.errno is not None or not isinstance(cause, OSError) or cause.errno is None:
+        return exc
+    return OSError(cause.errno, f"{exc}: {cause.strerror}")
 
 
 async def secure(stream: trio.SocketStream, url: str, ssl_context: ssl.SSLContext | None = None) -> ClientStream:

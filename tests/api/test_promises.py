@@ -1,7 +1,8 @@
 """What this package promises of reliable packets, each promise by its name, while things are killed around it.
 
 R1 what was acknowledged has arrived; R2 resumes lose nothing; R3 full reconnects lose nothing in silence; R4 absent
-recipients are seen; R5 own absences are seen; R9 the state is true; R10 everything is bounded.
+recipients are seen; R5 own absences are seen; R6 streams are complete, or fail; R7 a call is executed once at most, and
+always ends; R8 what may be lost is fresh, or nothing; R9 the state is true; R10 everything is bounded.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import random
 import signal
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +28,7 @@ from tests.support.proxy import SignalProxy, signal_proxy
 from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal.messages import Simulate
+from trio_livekit._sansio.streams import incoming
 from trio_livekit._session import packets as module
 from trio_livekit._transport.datagrams import UdpEndpoint
 from trio_livekit.server import serve
@@ -647,6 +650,269 @@ async def test_R6_a_writer_is_cancelled_with_its_room(server: ServerUnderTest, r
                 with pytest.raises(lk.StreamError) as error:
                     await (await streams.receive()).read_all()
             assert error.value.reason is lk.StreamErrorReason.ABORTED
+
+
+@pytest.mark.parametrize("away", ["alice", "bob"])
+async def test_R6_a_session_is_replaced_while_a_stream_is_on_its_way(
+    stage: Stage, away: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of its writer, or that of its reader: both hear of it at once, and what comes next arrives."""
+    monkeypatch.setattr(incoming, "LEFT_GRACE_S", 0.1)
+    alice, bob = stage.rooms["alice"], stage.rooms["bob"]
+
+    async def read(streams: lk.TextStreams) -> None:
+        reader = await streams.receive()
+        assert await anext(aiter(reader)) == "the beginning"
+        begun.set()
+        # A livekit-server that has not told of the writer yet does not tell that it left either, but, within three
+        # seconds, that it is there again.
+        with trio.fail_after(8), pytest.raises(lk.StreamError) as error:
+            await reader.read_all()
+        assert error.value.reason in (lk.StreamErrorReason.SENDER_LEFT, lk.StreamErrorReason.SESSION_LOST)
+
+    begun = trio.Event()
+    async with bob.text_streams("news") as streams, reconnecting(stage.rooms[away], resumed=False):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, streams)
+            with pytest.raises(lk.StreamError) as error:
+                async with alice.open_text_stream("news", destination_identities=["bob"]) as writer:
+                    await writer.write("the beginning")
+                    await begun.wait()
+                    stage.lose_session(away)
+                    with trio.fail_after(5):
+                        await trio.sleep_forever()
+            lost = lk.StreamErrorReason.SESSION_LOST if away == "alice" else lk.StreamErrorReason.RECIPIENT_LEFT
+            assert error.value.reason is lost
+    await stage.wait_known("bob", by="alice")
+    async with bob.text_streams("news") as streams:
+        with trio.fail_after(PATIENCE_S):
+            await alice.send_text("the whole", topic="news")
+            assert await (await streams.receive()).read_all() == "the whole"
+
+
+# --- R7: a call is executed once at most, and always ends -------------------------------------------------------------
+
+
+class Desk:
+    """Where bob serves, and counts how often each call is executed."""
+
+    def __init__(self) -> None:
+        self.executed: Counter[str] = Counter()
+        self.begun = trio.Event()
+        self.takes_s = 0.0
+
+    async def serve(self, invocation: lk.RpcInvocation) -> str:
+        self.executed[invocation.payload.partition(" ")[0]] += 1
+        self.begun.set()
+        await trio.sleep(self.takes_s)
+        return invocation.payload
+
+    async def call(self, room: lk.Room, name: str, size: int) -> bool | None:
+        """Call, and compare what comes of it with what was done; returns whether the call was executed."""
+        payload = name + " " * size
+        start = trio.current_time()
+        try:
+            said = await room.perform_rpc(
+                destination_identity="bob", method="desk", payload=payload, response_timeout=PATIENCE_S
+            )
+            assert said == payload
+            executed: bool | None = True
+        except lk.RpcError as error:
+            executed = error.executed
+        assert trio.current_time() - start < PATIENCE_S + 1
+        count = self.executed[name]
+        assert count <= 1 if executed is None else count == executed
+        return executed
+
+
+@pytest.mark.parametrize("size", [0, 60_000])
+async def test_R7_a_request_that_has_not_left_is_made_in_the_next_session(stage: Stage, size: int) -> None:
+    alice, desk = stage.rooms["alice"], Desk()
+    await stage.wait_known("bob", by="alice")
+    async with stage.rooms["bob"].register_rpc_method("desk", desk.serve), trio.open_nursery() as nursery:
+        async with reconnecting(alice, resumed=False):
+            lose_bytes(alice)
+            while not alice.packet_statistics().reliable_waiting:
+                nursery.start_soon(publish, alice, bytes(60_000))
+                await trio.testing.wait_all_tasks_blocked()
+            outcome = Outcome(nursery, desk.call, alice, "one", size)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not outcome.done.is_set()
+            stage.lose_session("alice")
+        with trio.fail_after(PATIENCE_S):
+            await outcome.done.wait()
+    assert outcome.value is True
+    assert desk.executed == {"one": 1}
+
+
+async def publish(room: lk.Room, payload: bytes) -> None:
+    await room.publish_data(payload, destination_identities=["nobody"], recipients_within=None)
+
+
+class Outcome:
+    """What comes of a call in a task of its own."""
+
+    def __init__(self, nursery: trio.Nursery, what: Callable[..., Awaitable[bool | None]], *args: object) -> None:
+        self.value: bool | None = None
+        self.done = trio.Event()
+        nursery.start_soon(self._run, what, *args)
+
+    async def _run(self, what: Callable[..., Awaitable[bool | None]], *args: object) -> None:
+        self.value = await what(*args)
+        self.done.set()
+
+
+async def test_R7_a_request_that_may_have_left_is_not_made_again(stage: Stage) -> None:
+    alice, desk = stage.rooms["alice"], Desk()
+    desk.takes_s = math.inf
+    await stage.wait_known("bob", by="alice")
+    async with stage.rooms["bob"].register_rpc_method("desk", desk.serve), trio.open_nursery() as nursery:
+        async with reconnecting(alice, resumed=False):
+            outcome = Outcome(nursery, desk.call, alice, "one", 0)
+            with trio.fail_after(PATIENCE_S):
+                await desk.begun.wait()
+            stage.lose_session("alice")
+        with trio.fail_after(5):
+            await outcome.done.wait()
+        desk.takes_s = 0.0
+        with trio.fail_after(PATIENCE_S):
+            assert await desk.call(alice, "two", 0)
+    assert outcome.value is None
+    assert desk.executed == {"one": 1, "two": 1}
+
+
+async def test_R7_every_call_ends_whatever_is_lost(stage: Stage) -> None:
+    """What its caller is told is true, and none is executed twice."""
+    alice, desk = stage.rooms["alice"], Desk()
+    desk.takes_s = 0.01
+    outcomes: Counter[bool | None] = Counter()
+    stopping = trio.Event()
+
+    async def go_on_calling(caller: int) -> None:
+        for number in itertools.count():
+            if stopping.is_set():
+                break
+            outcomes[await desk.call(alice, f"{caller}-{number}", 40_000 * (number % 2))] += 1
+
+    await stage.wait_known("bob", by="alice")
+    async with stage.rooms["bob"].register_rpc_method("desk", desk.serve), trio.open_nursery() as nursery:
+        nursery.cancel_scope.deadline = trio.current_time() + 2 * PATIENCE_S
+        for caller in range(4):
+            nursery.start_soon(go_on_calling, caller)
+        for identity, resumed in (("alice", True), ("alice", False), ("bob", True), ("bob", False), ("alice", False)):
+            async with reconnecting(stage.rooms[identity], resumed=resumed):
+                await trio.sleep(0.05)
+                if resumed:
+                    stage.proxies[identity].cut()
+                else:
+                    stage.lose_session(identity)
+        await trio.sleep(0.1)
+        stopping.set()
+    assert not nursery.cancel_scope.cancelled_caught
+    assert outcomes[True] > 4
+
+
+# --- R8: fresh or nothing ---------------------------------------------------------------------------------------------
+
+
+async def test_R8_frames_and_lossy_packets_are_whole_and_in_order(
+    server: ServerUnderTest, room_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network that loses, repeats and shuffles, nobody gets half a frame, or two at once, or an older one."""
+    dice = random.Random(8)
+    send_many = UdpEndpoint.send_many
+
+    def send_badly(endpoint: UdpEndpoint, datagrams: list[bytes], remote: Address) -> int:
+        kept = [datagram for datagram in datagrams for _ in range(dice.choice((0, 1, 1, 1, 1, 1, 1, 2)))]
+        dice.shuffle(kept)
+        if kept:
+            send_many(endpoint, kept, remote)
+        return len(datagrams)
+
+    numbers: dict[str, list[int]] = {"one": [], "two": [], "lossy": []}
+
+    def check(name: str, payload: bytes) -> None:
+        number = int(payload[:8])
+        assert payload == content(name, number)
+        numbers[name].append(number)
+
+    async def read_track(room: lk.Room, name: str, *, task_status: trio.TaskStatus[None]) -> None:
+        track = await (await room.wait_for_participant("alice")).data_tracks.wait_for(name)
+        async with track.subscribe(buffer_size=1000) as frames:
+            task_status.started()
+            async for frame in frames:
+                check(name, frame.payload)
+
+    async def read_packets(room: lk.Room, *, task_status: trio.TaskStatus[None]) -> None:
+        async with room.data_packets("lossy", buffer_size=1000) as packets:
+            task_status.started()
+            async for packet in packets:
+                assert packet.sender_identity == "alice"
+                check("lossy", packet.payload)
+
+    async with (
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(server.url, server.token("alice", room_name)) as alice,
+        alice.publish_data_track("one") as one,
+        alice.publish_data_track("two") as two,
+        trio.open_nursery() as nursery,
+    ):
+        for name in ("one", "two"):
+            await nursery.start(read_track, bob, name)
+        await nursery.start(read_packets, bob)
+        monkeypatch.setattr(UdpEndpoint, "send_many", send_badly)
+        with trio.fail_after(PATIENCE_S):
+            for number in itertools.count():
+                for track in (one, two):
+                    with suppress(lk.PushError):  # the queue is full
+                        track.try_push(content(track.name, number))
+                await alice.publish_data(content("lossy", number), reliable=False, topic="lossy")
+                await trio.sleep(0.005)
+                if number > 50 and all(len(got) > 3 for got in numbers.values()):
+                    break
+        monkeypatch.undo()
+        nursery.cancel_scope.cancel()
+    for name in ("one", "two"):
+        assert numbers[name] == sorted(set(numbers[name]))
+    assert len(numbers["lossy"]) == len(set(numbers["lossy"]))
+
+
+def content(name: str, number: int) -> bytes:
+    """Of all sizes up to some packets; every byte of it says what it belongs to."""
+    size = 10 + number * 997 % 5000
+    return b"%08d" % number + name.encode() * (size // len(name))
+
+
+async def test_R8_what_is_too_old_is_not_sent(embedded_server: EmbeddedServer, room_name: str) -> None:
+    server = embedded_server
+    async with (
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(server.url, server.token("alice", room_name)) as alice,
+        bob.data_packets("lossy") as packets,
+        alice.publish_data_track("track") as track,
+    ):
+        remote = await (await bob.wait_for_participant("alice")).data_tracks.wait_for("track")
+        async with remote.subscribe(buffer_size=100) as frames:
+            peer = alice._session._connection.links._publisher
+            peer._core.blocked = True
+            for number in range(20):
+                await alice.publish_data(bytes(20_000), reliable=False, topic="lossy")
+                with suppress(lk.PushError):
+                    track.try_push(str(number).encode())
+                await trio.sleep(0.02)
+            await trio.sleep(0.2)
+            before = alice.packet_statistics()
+            peer._core.blocked = False
+            await alice.publish_data("now", reliable=False, topic="lossy")
+            track.try_push(b"now")
+            with trio.fail_after(5):
+                got = [(await packets.receive()).payload]
+                while got[-1] != b"now":
+                    got.append((await packets.receive()).payload)
+                while (await frames.receive()).payload != b"now":
+                    pass
+    assert before.lossy_dropped > 0
+    assert len(got) <= 1 + 20 - before.lossy_dropped
 
 
 # --- R9: the state is true --------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from trio_livekit.errors import (
     PayloadTooLarge,
     PublishDataError,
     PublishDataErrorReason,
+    TransportError,
 )
 
 if TYPE_CHECKING:
@@ -415,6 +416,33 @@ async def test_the_end(bench: Bench, error: LiveKitError | None) -> None:
         bench.packets.send_reliable_nowait(user("x"))
 
 
+async def test_what_is_unsettled(bench: Bench, autojump_clock: MockClock) -> None:
+    """What is not acknowledged; what is, for a second, for it may not be read; and nothing without a connection."""
+    packets = bench.packets
+    assert not packets.is_unsettled(trio.current_time())
+    await packets.send_reliable(user("x"))
+    await trio.sleep(5)
+    assert packets.is_unsettled(trio.current_time())
+    await packets.send_reliable(user("y"))
+    bench.links.buffered[RELIABLE] = 0
+    packets.on_progress()
+    assert packets.is_unsettled(trio.current_time())
+    await trio.sleep(1)
+    assert not packets.is_unsettled(trio.current_time())
+    await packets.send_reliable(user("z"))
+    packets.on_links_lost()
+    assert not packets.is_unsettled(trio.current_time())
+
+
+async def test_draining_a_connection_that_is_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def drain() -> None:
+        await trio.lowlevel.checkpoint()
+        raise TransportError("the peer connection is over")
+
+    monkeypatch.setattr(bench.links, "drain", drain)
+    await bench.packets.drain()
+
+
 async def test_draining_hands_over_what_waits_and_takes_nothing_more(bench: Bench) -> None:
     bench.links.stuck = True
     await fill(bench)
@@ -445,6 +473,9 @@ class Watcher:
     def on_session_replaced(self) -> None:
         self.told.append("replaced")
 
+    def on_participant(self, info: ParticipantInfo) -> None:
+        self.told.append(("here", info.identity))
+
     def on_participant_left(self, info: ParticipantInfo) -> None:
         self.told.append(info.identity)
 
@@ -459,7 +490,7 @@ async def test_watchers_are_told(bench: Bench) -> None:
     bench.restart()
     bench.packets.close(None)
     bench.packets.close(None)
-    assert watcher.told == ["replaced", "ann", trio.ClosedResourceError]
+    assert watcher.told == [("here", "ann"), "replaced", "ann", trio.ClosedResourceError]
 
 
 # --- receiving --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import trio
 
 from .._sansio.rpc.calls import Call, Calls, Failed
 from .._sansio.rpc.faults import fault
-from ..errors import PublishDataError, RpcError, RpcErrorCode, StreamError
+from ..errors import PublishDataError, RpcError, RpcErrorCode, StreamError, StreamErrorReason
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 WINDOW = 256
 """Requests to one participant that it has not acknowledged. More of them at once would be a queue in the network and in
 the server, which drops what it cannot pass on, and the time in that queue would count as the recipient's silence."""
+
+
+_PERHAPS_AGAIN = frozenset({StreamErrorReason.SESSION_LOST, StreamErrorReason.RECIPIENT_LEFT})
+"""What interrupts a request of several packets, and is not for ever."""
 
 
 class _Lane:
@@ -73,8 +77,8 @@ class _Caller:
 class Calling:
     """The calls of one room.
 
-    ``send(call, method, payload)`` sends a request. If it is cancelled nothing has left, unless it has said
-    before, with ``call.on_leaving``, that something may.
+    ``send(call, method, payload)`` sends a request. If it is cancelled, or fails, the request has not left whole,
+    unless it has said before, with ``call.on_leaving``, that it may.
     ``is_present`` says whether a participant is in the room, as far as the server has told.
     """
 
@@ -132,18 +136,25 @@ class Calling:
             try:
                 await self._send(call, method, payload)
             except (PublishDataError, StreamError) as exc:
-                if call.outcome is None:
-                    executed = False if call.is_waiting else None
-                    raise rpc_error(fault(RpcErrorCode.SEND_FAILED), executed=executed) from exc
-            if sessions == self._sessions:
-                call.on_sent(trio.current_time())
-            else:  # it left, and before this task was told so, the session was gone
-                call.fail(RpcErrorCode.RECIPIENT_DISCONNECTED, executed=None)
+                self._on_not_sent(call, exc)
+            else:
+                if sessions == self._sessions:
+                    call.on_sent(trio.current_time())
+                else:  # it left, and before this task was told so, the session was gone
+                    call.fail(RpcErrorCode.RECIPIENT_DISCONNECTED, executed=None)
         if call.is_waiting:
             caller.release()
         if trio.current_time() >= call.deadline and self._is_connected and self._is_missing(call):
             call.fail(RpcErrorCode.RECIPIENT_NOT_FOUND, executed=False)
         call.handle_timeout(trio.current_time())
+
+    def _on_not_sent(self, call: Call, error: PublishDataError | StreamError) -> None:
+        """Raises ``RpcError`` if there is no sense in trying again."""
+        if call.outcome is None:
+            if call.is_waiting and isinstance(error, StreamError) and error.reason in _PERHAPS_AGAIN:
+                return
+            executed = False if call.is_waiting else None
+            raise rpc_error(fault(RpcErrorCode.SEND_FAILED), executed=executed) from error
 
     async def _wait_reachable(self, call: Call) -> None:
         """Wait for a connection; and for a callee that was there when it was lost, and may be about to come back."""

@@ -100,6 +100,9 @@ class SessionWatcher(Protocol):
         Told when that is certain, and before anything of the new session is received.
         """
 
+    def on_participant(self, info: ParticipantInfo) -> None:
+        """A participant is there, under a SID that was not told of before."""
+
     def on_participant_left(self, info: ParticipantInfo) -> None:
         """Also told of one that comes back at once, as another participant of the same identity."""
 
@@ -259,6 +262,8 @@ class Packets:
         if links is not None:
             try:
                 await links.drain()
+            except TransportError as exc:  # it is over already, which is told in a moment
+                logger.debug("nobody can be waited for: %s", exc)
             finally:
                 self._on_acknowledged(links)
 
@@ -508,6 +513,8 @@ class Packets:
             self._sequences.on_present(info.sid)
             self._awaited.discard(info.identity)
             self._joined.unpark_all()
+            for watcher in self._watchers:
+                watcher.on_participant(info)
             if self._resend_at is not None and not self._awaited:
                 self._resend()
 

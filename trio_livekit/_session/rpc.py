@@ -106,8 +106,8 @@ class Rpc:
         timeout_ms = handler_timeout_ms(call.deadline - trio.current_time())
         if self._takes_streams(call.callee):
             request = RpcRequest(call.request_id, method, payload, timeout_ms, VERSION_STREAM)
-            call.on_leaving()
-            await self._send_text(call.callee, REQUEST_TOPIC, request_attributes(request), payload)
+            attributes = request_attributes(request)
+            await self._send_text(call.callee, REQUEST_TOPIC, attributes, payload, on_ending=call.on_leaving)
             return
         if len(payload.encode()) > MAX_PACKET_PAYLOAD_BYTES:
             raise rpc_error(fault(RpcErrorCode.REQUEST_PAYLOAD_TOO_LARGE), executed=False)
@@ -129,7 +129,15 @@ class Rpc:
         else:
             await self._packets.send_reliable(response(request_id, payload), (caller,), on_full_reconnect="resend")
 
-    async def _send_text(self, recipient: str, topic: str, attributes: dict[str, str], payload: str) -> None:
+    async def _send_text(
+        self,
+        recipient: str,
+        topic: str,
+        attributes: dict[str, str],
+        payload: str,
+        *,
+        on_ending: Callable[[], None] = lambda: None,
+    ) -> None:
         content = payload.encode()
         header = StreamHeader(
             str(uuid.uuid4()),
@@ -140,7 +148,7 @@ class Rpc:
             attributes,
             TextHeader(),
         )
-        await self._streams.send(header, content, (recipient,))
+        await self._streams.send(header, content, (recipient,), on_ending=on_ending)
 
     def _say(self, caller: str, value: RpcAck | RpcResponse) -> None:
         try:

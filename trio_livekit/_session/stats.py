@@ -124,6 +124,7 @@ class TrackStats:
         frames: whole frames that arrived, with ``payload_bytes``.
         frames_lost: by their numbers: published while subscribed, and never completed here.
         frames_incomplete: of those, some packets came.
+        frames_late: whole frames that were dropped, because a newer one had come before.
         frames_undecryptable: whole frames of an encrypted track that were dropped, as no key fits or there is none.
         frames_displaced: whole frames dropped from the full buffers of subscriptions.
         frames_buffered: waiting to be read.
@@ -134,6 +135,7 @@ class TrackStats:
     payload_bytes: int
     frames_lost: int
     frames_incomplete: int
+    frames_late: int
     frames_undecryptable: int
     frames_displaced: int
     frames_buffered: int

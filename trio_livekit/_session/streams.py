@@ -118,11 +118,14 @@ class Streams:
         within_s: float | None = None,
         inline: bool = True,
         compress: bool = True,
+        on_ending: Callable[[], None] = lambda: None,
     ) -> Receipt:
         """Send all of a stream, in the shortest form that all recipients understand; nobody named means everybody.
 
         The receipt is that of its last packet. Unless that is the only one, it is acknowledged by then.
-        ``within_s`` is how long to wait for those named to be in the room, ``None`` for not at all.
+        ``within_s`` is how long to wait for those named to be in the room, ``None`` for not at all. ``on_ending`` is
+        called when the end of a stream of several packets is about to be sent; if this is cancelled, or fails, before
+        that, nobody has all of the stream.
         Raises ``StreamError``, ``PublishDataError``, or what ended the room.
         """
         names = await self._present(recipients, within_s)
@@ -135,6 +138,7 @@ class Streams:
                 return await self._packets.send_reliable(whole, names)
         async with self.open(header, names) as writer:
             await writer.write(content)
+            on_ending()
         assert writer.receipt is not None
         return writer.receipt
 
@@ -293,6 +297,10 @@ class Streams:
         self._incoming.on_session_lost()
         for writer in list(self._writers):
             writer.on_session_replaced()
+
+    def on_participant(self, info: ParticipantInfo) -> None:
+        """A participant is there."""
+        self._incoming.on_sender_joined(info.identity, info.sid, trio.current_time())
 
     def on_participant_left(self, info: ParticipantInfo) -> None:
         """A participant is gone."""

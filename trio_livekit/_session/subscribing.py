@@ -70,6 +70,7 @@ class SubscriptionStatistics:
     frames_buffered: int  # of those, waiting to be read
     frames_lost: int  # by their numbers: published while subscribed, and never completed here
     frames_incomplete: int  # of those, some packets came: given up when a newer frame needed the place, or at the end
+    frames_late: int = 0  # whole frames that were dropped, because a newer one had come before
     frames_undecryptable: int = (
         0  # whole frames of an encrypted track that were dropped: no key fits, or were not sealed
     )
@@ -97,6 +98,7 @@ class Reader(Mailbox[TrackFrame]):
             frames_buffered=len(self),
             frames_lost=max(0, track.frames_expected - track.frames),
             frames_incomplete=track.interrupted + track.buffer_full + track.incomplete + track.abandoned,
+            frames_late=track.late,
             frames_undecryptable=self._track.undecryptable,
         )
 
@@ -123,7 +125,7 @@ class RemoteTrack:
         self._owner = owner
         self.publisher_identity = publisher_identity
         self.info = info
-        self.depacketizer = Depacketizer(wait_for_late_packets=True)
+        self.depacketizer = Depacketizer(wait_for_late_packets=True, in_order=True)
         self.payload_bytes = self.displaced = 0
         self.readers: list[Reader] = []
         self.attempt = _Attempt()
@@ -154,6 +156,7 @@ class RemoteTrack:
             payload_bytes=self.payload_bytes,
             frames_lost=max(0, counts.frames_expected - counts.frames),
             frames_incomplete=counts.interrupted + counts.buffer_full + counts.incomplete + counts.abandoned,
+            frames_late=counts.late,
             frames_undecryptable=self.undecryptable,
             frames_displaced=self.displaced + sum(reader.displaced for reader in self.readers),
             frames_buffered=sum(map(len, self.readers)),

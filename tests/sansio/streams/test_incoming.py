@@ -375,6 +375,18 @@ def test_a_sender_that_leaves(bench: Bench) -> None:
     assert bench.reason(stream) is Reason.SENDER_LEFT
 
 
+def test_a_sender_that_left_without_being_seen(bench: Bench) -> None:
+    """It is there again, as another: that is how one hears of it."""
+    stream = bench.header()
+    bench.core.on_sender_joined("ann", "PA_1", bench.now)
+    bench.core.on_sender_joined("bob", "PA_2", bench.now)
+    bench.sleep(10)
+    assert bench.drain(stream) == (b"", False)
+    bench.core.on_sender_joined("ann", "PA_2", bench.now)
+    bench.sleep(LEFT_GRACE_S + SLACK_S)
+    assert bench.reason(stream) is Reason.SENDER_LEFT
+
+
 def test_the_end_may_come_after_its_sender_has_left(bench: Bench) -> None:
     stream = bench.header()
     bench.core.on_sender_left("ann", "PA_1", bench.now)

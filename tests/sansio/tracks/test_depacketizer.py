@@ -166,6 +166,34 @@ def test_frames_expected_counts_what_never_came() -> None:
     assert statistics.frames_expected == 6
 
 
+def test_frames_come_in_order_and_once() -> None:
+    core = Depacketizer(max_partial_frames=8, wait_for_late_packets=True, in_order=True)
+    got = [
+        frame.number
+        for marker, sequence, number in (
+            (START, 0, 65535),
+            (SINGLE, 2, 0),
+            (FINAL, 1, 65535),  # complete, and late
+            (SINGLE, 3, 0),  # once more
+            (START, 5, 2),
+            (SINGLE, 4, 1),
+            (FINAL, 6, 2),
+            (SINGLE, 4, 1),
+        )
+        if (frame := core.push(packet(marker, sequence, number))) is not None
+    ]
+    assert got == [0, 1, 2]
+    assert core.statistics().late == 3
+    assert core.take_drop() == Drop(1, DropReason.LATE)
+
+
+def test_numbers_that_have_gone_around_are_not_late() -> None:
+    """However many frames were lost: otherwise there would be none until the numbers have caught up."""
+    core = Depacketizer(in_order=True)
+    for number in (0, 40_000, 65_000):
+        assert core.push(packet(SINGLE, 0, number)) is not None
+
+
 def test_reset_forgets_frames_in_progress_and_counts_them() -> None:
     core = Depacketizer()
     core.push(packet(START, 0, 0))

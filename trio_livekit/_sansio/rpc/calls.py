@@ -1,6 +1,6 @@
 """The calls we make: from the wish to call to exactly one outcome.
 
-A call is ``WAITING -> LEAVING -> SENT -> ACKED`` and ends in any of these. While it is waiting nothing of it has left,
+A call is ``WAITING -> LEAVING -> SENT -> ACKED`` and ends in any of these. While it is waiting its end has not left,
 so that a callee cannot have run it: a session that is lost then costs it nothing but time. Later the loss of either
 session ends it, for nobody knows what became of it. A request that is one packet is never leaving: it is sent at once.
 
@@ -65,7 +65,16 @@ class _State(enum.Enum):
 class Call:
     """One call. ``outcome`` is set once, and nothing changes after that."""
 
-    __slots__ = ("_ack_timer_from", "_state", "callee", "deadline", "is_callee_known", "outcome", "request_id")
+    __slots__ = (
+        "_ack_timer_from",
+        "_is_acked",
+        "_state",
+        "callee",
+        "deadline",
+        "is_callee_known",
+        "outcome",
+        "request_id",
+    )
 
     def __init__(self, request_id: str, callee: str, deadline: float, *, is_callee_known: bool) -> None:
         self.request_id = request_id
@@ -74,6 +83,7 @@ class Call:
         self.is_callee_known = is_callee_known
         self.outcome: Returned | Failed | None = None
         self._state = _State.WAITING
+        self._is_acked = False
         self._ack_timer_from = 0.0
 
     @property
@@ -82,19 +92,21 @@ class Call:
         return self._state is _State.WAITING and self.outcome is None
 
     def on_leaving(self) -> None:
-        """Some of the request is about to leave, and when all of it has will only be known later."""
+        """The end of a request in several packets is about to leave; when it has will only be known later."""
         if self._state is _State.WAITING:
             self._state = _State.LEAVING
 
     def on_sent(self, now: float) -> None:
         """All of the request has left."""
         if self._state in (_State.WAITING, _State.LEAVING):
-            self._state = _State.SENT
+            self._state = _State.ACKED if self._is_acked else _State.SENT
             self._ack_timer_from = now
 
     def on_ack(self) -> None:
-        """The request has arrived."""
-        self._state = _State.ACKED
+        """The request has arrived, or has begun to."""
+        self._is_acked = True
+        if self._state is _State.SENT:
+            self._state = _State.ACKED
 
     def end(self, outcome: Returned | Failed) -> None:
         """The first outcome is the one that counts."""

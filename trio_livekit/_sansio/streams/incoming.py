@@ -133,6 +133,12 @@ class Incoming:
             for stream in sender.streams.values():
                 stream.left_at = min(stream.left_at, now)
 
+    def on_sender_joined(self, identity: str, sid: str, now: float) -> None:
+        """A participant is there. If it had another SID before, that one is gone, even if nobody was told of it."""
+        sender = self._senders.get(identity)
+        if sender is not None and sender.sid not in ("", sid):
+            self.on_sender_left(identity, sender.sid, now)
+
     def on_session_lost(self) -> None:
         """This client begins another session, in which nothing of this one goes on."""
         for stream in self._open():

@@ -32,6 +32,10 @@ class TrackFrame(NamedTuple):
     number: int
 
 
+_LATE_FRAMES = 256
+"""A frame that is further behind the newest is a newer one: the numbers have gone around while nothing arrived."""
+
+
 class DropReason(enum.Enum):
     """Why packets of a frame were given up."""
 
@@ -39,6 +43,7 @@ class DropReason(enum.Enum):
     UNKNOWN_FRAME = "its first packet was never seen, or the frame was dropped before"
     BUFFER_FULL = "it has more packets than a frame may have"
     INCOMPLETE = "its last packet came and others were missing"
+    LATE = "a newer frame was complete before it"
 
 
 class Drop(NamedTuple):
@@ -65,6 +70,7 @@ class DepacketizerStatistics:
     unknown_frame: int
     buffer_full: int
     incomplete: int
+    late: int  # whole frames that came after a newer one, or a second time
     abandoned: int  # frames in progress when the track was paused, resumed or moved to another session
 
 
@@ -84,7 +90,8 @@ class Depacketizer:
     """Reassembles the frames of one track.
 
     With ``wait_for_late_packets`` a frame whose last packet overtook others is kept until they come (or until it has to
-    make room). The reference SDKs drop it at once, and so does this one unless it is told.
+    make room). With ``in_order`` a frame that is complete only after a newer one is dropped. The reference SDKs do
+    neither, and nor does this one unless it is told.
     """
 
     __slots__ = (
@@ -96,24 +103,36 @@ class Depacketizer:
         "_highest",
         "_incomplete",
         "_interrupted",
+        "_late",
+        "_late_frames",
         "_max_partial_frames",
+        "_newest",
         "_partials",
         "_unknown_frame",
         "_wait_for_late_packets",
     )
 
-    def __init__(self, *, max_partial_frames: int = MAX_PARTIAL_FRAMES, wait_for_late_packets: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        max_partial_frames: int = MAX_PARTIAL_FRAMES,
+        wait_for_late_packets: bool = False,
+        in_order: bool = False,
+    ) -> None:
         self.max_partial_frames = max_partial_frames
         self._wait_for_late_packets = wait_for_late_packets
+        self._late_frames = _LATE_FRAMES if in_order else 0
         self._partials: dict[int, _Partial] = {}  # by frame number, oldest first
         self._drop: Drop | None = None
         self._highest: int | None = None
+        self._newest: int | None = None  # of those that were complete
         self._expected = 0
         self._frames = 0
         self._interrupted = 0
         self._unknown_frame = 0
         self._buffer_full = 0
         self._incomplete = 0
+        self._late = 0
         self._abandoned = 0
 
     @property
@@ -135,6 +154,9 @@ class Depacketizer:
                 self._expected += 1
             else:
                 self._expect(number)
+                if self._is_late(number):
+                    return None
+            self._newest = number
             if self._partials and len(self._partials) >= self._max_partial_frames:
                 self._evict(number)
             self._frames += 1
@@ -160,7 +182,7 @@ class Depacketizer:
         """Forget the frames in progress: the packets that would complete them belong to a time that is over."""
         self._abandoned += len(self._partials)
         self._partials.clear()
-        self._highest = None
+        self._highest = self._newest = None
 
     def statistics(self) -> DepacketizerStatistics:
         """Counts so far."""
@@ -171,6 +193,7 @@ class Depacketizer:
             unknown_frame=self._unknown_frame,
             buffer_full=self._buffer_full,
             incomplete=self._incomplete,
+            late=self._late,
             abandoned=self._abandoned,
         )
 
@@ -183,6 +206,14 @@ class Depacketizer:
         if 0 < ahead < 0x8000:
             self._highest = number
             self._expected += ahead
+
+    def _is_late(self, number: int) -> bool:
+        """Whether a frame is whole only after a newer one was, and so to be dropped: nobody goes back in time."""
+        if self._newest is None or (self._newest - number) & MASK16 >= self._late_frames:
+            return False
+        self._late += 1
+        self._drop = Drop(number, DropReason.LATE)
+        return True
 
     def _start(self, number: int, packet: PacketFields) -> None:
         partials = self._partials
@@ -234,5 +265,8 @@ class Depacketizer:
             self._incomplete += 1
             self._drop = Drop(number, DropReason.INCOMPLETE, received=len(payloads), expected=expected)
             return None
+        if self._is_late(number):
+            return None
+        self._newest = number
         self._frames += 1
         return TrackFrame(b"".join(pieces), partial.user_timestamp, partial.encryption, number)  # type: ignore[arg-type]

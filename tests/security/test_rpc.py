@@ -18,6 +18,8 @@ from trio_livekit._sansio.packets.messages import (
     TextHeader,
 )
 from trio_livekit._sansio.rpc.attributes import REQUEST_TOPIC, RESPONSE_TOPIC, request_attributes, response_attributes
+from trio_livekit._sansio.rpc.faults import MAX_MESSAGE_BYTES, MAX_PACKET_PAYLOAD_BYTES, clipped
+from trio_livekit.room import DEFAULT_CONCURRENT_CALLS
 from trio_livekit.server import serve
 
 if TYPE_CHECKING:
@@ -90,6 +92,13 @@ async def test_a_flood_of_requests_runs_no_more_than_is_allowed(rooms: Rooms) ->
         assert most == running == 5
         assert set(codes) == {lk.RpcErrorCode.TOO_MANY_CALLS}
     assert running == 0
+
+
+def test_the_limits_are_what_they_are_said_to_be() -> None:
+    assert DEFAULT_CONCURRENT_CALLS == 64
+    assert MAX_PACKET_PAYLOAD_BYTES == 15 << 10
+    assert MAX_MESSAGE_BYTES == 256
+    assert len(clipped(1, "é" * 200, "").message.encode()) == 256
 
 
 async def test_one_request_runs_once_however_often_it_comes(rooms: Rooms) -> None:

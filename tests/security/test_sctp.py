@@ -257,6 +257,11 @@ def test_s20_memory_of_the_receiver_is_bounded():
     assert all(sack.receive_window <= window for sack in peer.sacks())
 
 
+def test_s20_the_limits_unless_somebody_says_otherwise():
+    assert Config().receive_window == 4 << 20
+    assert Config().max_receive_message_size == 1 << 20
+
+
 def test_s20_streams_with_state_are_limited_and_excess_is_reported():
     peer = HandmadePeer()
     for n in range(3000):

@@ -9,21 +9,27 @@ import ssl
 import struct
 import tracemalloc
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
 import trio_livekit as lk
+from tests.support.tls import make_certificate
 from trio_livekit._sansio.signal.frames import MAX_PIECES
 from trio_livekit._transport.websocket import (
     MAX_MESSAGE_BYTES,
     UpgradeRefused,
     WebsocketClosed,
-    connect_stream,
+    secure,
     upgrade,
 )
 from trio_livekit.server import serve
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 URL = "ws://server/rtc"
 BINARY, TEXT, CONTINUATION, CLOSE, PING, PONG = 2, 1, 0, 8, 9, 10
@@ -235,8 +241,8 @@ async def hold(url: str, token: str) -> None:
         await trio.sleep_forever()
 
 
-def test_s33_certificates_are_verified_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The default of ``connect_stream`` is Python's, which verifies both the chain and the name."""
+async def test_s33_certificates_are_verified_unless_somebody_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default is Python's, which verifies both the chain and the name."""
     made: list[ssl.SSLContext] = []
     genuine = ssl.create_default_context
 
@@ -245,11 +251,45 @@ def test_s33_certificates_are_verified_unless_somebody_says_otherwise(monkeypatc
         raise OSError("as far as this test goes")
 
     monkeypatch.setattr(ssl, "create_default_context", remember)
-
-    async def connect() -> None:
-        with pytest.raises(OSError, match="as far"):
-            await connect_stream("wss://server/rtc")
-
-    trio.run(connect)
+    ours, _ = trio.testing.memory_stream_pair()
+    with pytest.raises(OSError, match="as far"):
+        await secure(ours, "wss://server/rtc")  # type: ignore[arg-type]
     assert made[0].verify_mode is ssl.CERT_REQUIRED
     assert made[0].check_hostname
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.receive_some()
+
+
+async def test_s33_a_certificate_is_for_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    """Trusted or not: one for another name is none. And of what may be secret nothing was sent before that."""
+    certificate, key, trusted = make_certificate(tmp_path, "elsewhere.test")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    received: list[bytes] = []
+
+    async def handle(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        try:
+            received.append(bytes(await stream.receive_some()))
+            await stream.send_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+        except trio.BrokenResourceError:
+            pass
+
+    async with trio.open_nursery() as nursery:
+        serve = partial(trio.serve_ssl_over_tcp, handle, 0, context, host="127.0.0.1")
+        listeners = await nursery.start(serve)
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+        for url, ours in ((f"wss://localhost:{port}", trusted), (f"wss://127.0.0.1:{port}", None)):
+            with pytest.raises(lk.ConnectError, match="certificate") as failed:
+                async with lk.connect(url, "a.secret.token", ssl_context=ours):
+                    pytest.fail("connected")
+            assert failed.value.reason is lk.ConnectErrorReason.UNREACHABLE
+        assert received == []
+        with pytest.raises(lk.ConnectError):
+            async with lk.connect(f"wss://127.0.0.1:{port}", "a.secret.token", ssl_context=trusted):
+                pytest.fail("connected")
+        assert received
+        nursery.cancel_scope.cancel("enough")
+    for request in received:  # S32: in the header, which proxies do not log, and not in the address
+        line, _, headers = request.partition(b"\r\n")
+        assert b"secret" not in line
+        assert b"authorization: bearer a.secret.token\r\n" in headers.lower()

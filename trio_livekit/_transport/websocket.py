@@ -200,19 +200,15 @@ async def secure(stream: trio.SocketStream, url: str, ssl_context: ssl.SSLContex
     """TLS on a connection, where ``url`` says so. Raises ``OSError``; ``stream`` is closed unless this returns."""
     if not _is_secure(url):
         return stream
-    tls = trio.SSLStream(
-        stream,
-        ssl_context or ssl.create_default_context(),
-        server_hostname=urlsplit(url).hostname,
-        https_compatible=True,
-    )
     try:
+        context = ssl_context or ssl.create_default_context()
+        tls = trio.SSLStream(stream, context, server_hostname=urlsplit(url).hostname, https_compatible=True)
         await tls.do_handshake()
     except trio.BrokenResourceError as exc:
-        await trio.aclose_forcefully(tls)
+        await trio.aclose_forcefully(stream)
         raise OSError(f"TLS handshake failed: {exc.__cause__ or exc}") from exc
     except BaseException:
-        await trio.aclose_forcefully(tls)
+        await trio.aclose_forcefully(stream)
         raise
     return tls
 

@@ -16,6 +16,7 @@ from tests.support.livekit import free_port
 from tests.support.proxy import signal_proxy
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
+from trio_livekit._session.connection import Connection
 from trio_livekit.server import serve
 from trio_livekit.tokens import access_token
 
@@ -143,6 +144,39 @@ async def test_a_region_that_is_lost(cloud: FakeCloud, server: ServerUnderTest, 
                 while not track._publication.is_up:
                     await trio.testing.wait_all_tasks_blocked(0.001)
             assert list(second.participants(room_name)) == ["alice"]
+
+
+@pytest.mark.parametrize("fault", ["is silent", "fails"])
+async def test_a_region_without_a_peer_connection(
+    cloud: FakeCloud, server: ServerUnderTest, room_name: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signalling lets us in, and that is all: the next attempt is made elsewhere, at first and when reconnecting."""
+    monkeypatch.setattr("trio_livekit._session.regions._MEDIA_TIMEOUT_S", 0.3 if fault == "is silent" else 10)
+    establish = Connection.establish
+    broken = ""
+
+    async def establish_elsewhere(connection: Connection) -> None:
+        if connection._endpoint.url != broken:
+            return await establish(connection)
+        if fault == "is silent":
+            await trio.sleep_forever()
+        raise lk.ConnectError(Reason.TRANSPORT, "the handshake failed")
+
+    monkeypatch.setattr(Connection, "establish", establish_elsewhere)
+    async with serve(api_key=server.api_key, api_secret=server.api_secret) as second:
+        cloud.regions = [server.url, second.url]
+        broken = server.url
+        token = server.token("alice", room_name)
+        async with lk.connect(cloud.url, token, reconnect=QUICK) as room, room.events() as events:
+            assert list(second.participants(room_name)) == ["alice"]
+            await server.wait_gone(room_name, "alice")
+            broken = second.url
+            await room.simulate(lk.SimulateScenario.FULL_RECONNECT)
+            with trio.fail_after(10):
+                while not isinstance(await events.receive(), ev.Reconnected):
+                    pass
+            assert await server.participants(room_name) == {"alice"}
+        await server.wait_gone(room_name, "alice")
 
 
 async def test_a_server_that_names_another_region(cloud: FakeCloud, embedded_server: EmbeddedServer) -> None:

@@ -220,7 +220,6 @@ class Connection:
                 if not await regions.advance(token):
                     raise
             else:
-                regions.settle()
                 return join
 
     async def _open_session_here(self, offer: m.Offer, token: str, profile: Profile) -> m.Join:

@@ -35,6 +35,9 @@ _FETCH_TIMEOUT_S = 3.0
 _ATTEMPT_TIMEOUT_S = 5.0
 """How long one region of several may take to let us in."""
 
+_MEDIA_TIMEOUT_S = 7.5
+"""How long its peer connection may take: half of what joining may take as a whole, unless the application says more."""
+
 _MAX_REGIONS = 16
 
 
@@ -58,6 +61,11 @@ class Regions:
         """How long one attempt may take, so that there is time for another."""
         return _ATTEMPT_TIMEOUT_S if self._is_cloud else float("inf")
 
+    @property
+    def media_patience_s(self) -> float:
+        """The same for the peer connections, once signalling has let us in."""
+        return _MEDIA_TIMEOUT_S if self._is_cloud else float("inf")
+
     async def advance(self, token: str) -> bool:
         """What ``url`` leads to does not work: whether there is something else to try, which ``url`` is then.
 
@@ -78,7 +86,7 @@ class Regions:
         return False
 
     def settle(self) -> None:
-        """The room is joined, or given up: the next time all regions are worth trying."""
+        """Data flows, or the room is given up: the next time all regions are worth trying."""
         self._tried.clear()
         self._untried = None
 

@@ -211,7 +211,7 @@ class Session:
             self.roster = Roster(join.participant)
             self._on_join(join)
             try:
-                await self._connection.establish()
+                await self._establish()
                 break
             except ConnectError as error:
                 if error.reason is not ConnectErrorReason.TRANSPORT or not tries_left:
@@ -230,6 +230,24 @@ class Session:
         self._background.start_soon(self._keep_time, name="room: timers")
         self._background.start_soon(self.publishing.keep_pace, name="room: pace")
         self._nursery.start_soon(self._raise_end, name="room: end")
+
+    async def _establish(self) -> None:
+        """Connect the peer connections. Where that fails, the next attempt is made in another region, if there is one.
+
+        Raises ``ConnectError``.
+        """
+        regions = self._endpoint.regions
+        try:
+            with trio.move_on_after(regions.media_patience_s) as bound:
+                await self._connection.establish()
+            if bound.cancelled_caught:
+                text = f"no peer connection to {regions.url} within {regions.media_patience_s:g} s"
+                raise ConnectError(ConnectErrorReason.TRANSPORT, text)
+        except ConnectError as error:
+            if error.reason is ConnectErrorReason.TRANSPORT:
+                await regions.advance(await self._credentials.token())
+            raise
+        regions.settle()
 
     async def leave(self, *, in_haste: bool) -> None:
         """Leave, in a bounded time and whatever the state; nothing of the session works afterwards.
@@ -397,7 +415,7 @@ class Session:
         join = await self._connection.join(token, profile, again=True)
         self.packets.on_session_replaced(self._connection.links)
         self._on_join(join)
-        await self._connection.establish()
+        await self._establish()
         self._is_heard = True
         self.updating.on_connected()  # before there is anything to subscribe to
         self.inquiries.on_connected()

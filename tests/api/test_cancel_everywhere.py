@@ -17,6 +17,7 @@ import trio
 import trio_livekit as lk
 from tests.support.cancel import cancel_everywhere
 from tests.support.cloud import fake_cloud
+from tests.support.proxy import signal_proxy
 from trio_livekit import events as ev
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 
 pytestmark = pytest.mark.timeout(120)
+
+QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=20.0)
 
 
 class Stage:
@@ -324,6 +327,10 @@ async def test_reading_packets(stage: Stage) -> None:
 
 
 async def test_writing_a_stream(stage: Stage) -> None:
+    await write_a_stream(stage)
+
+
+async def write_a_stream(stage: Stage, *, every: int = 1) -> None:
     """Whenever it is cancelled, the other side gets all of it, an error, or has never heard of it."""
     text = "a text " * 5000
     ends: list[str] = []
@@ -338,7 +345,7 @@ async def test_writing_a_stream(stage: Stage) -> None:
 
         async def accept() -> None:
             async for reader in streams:
-                nursery.start_soon(read, reader)
+                await read(reader)
 
         async def write() -> None:
             async with alice.open_text_stream("chat") as writer:
@@ -354,13 +361,17 @@ async def test_writing_a_stream(stage: Stage) -> None:
                         break
 
         nursery.start_soon(accept)
-        assert await cancel_everywhere(write, after=settle) > 5
+        assert await cancel_everywhere(write, every=every, after=settle) > 3
         assert set(ends) <= {"whole", lk.StreamErrorReason.ABORTED.value}
-        assert ends.count("aborted") > 1
+        assert "aborted" in ends
         nursery.cancel_scope.cancel()
 
 
 async def test_reading_streams(stage: Stage) -> None:
+    await read_streams(stage)
+
+
+async def read_streams(stage: Stage, *, every: int = 1) -> None:
     async with two_rooms(stage) as (alice, bob):
 
         async def read() -> None:
@@ -373,7 +384,7 @@ async def test_reading_streams(stage: Stage) -> None:
                         assert await reader.receive()
                 await readers[0].aclose()
 
-        assert await cancel_everywhere(read) > 5
+        assert await cancel_everywhere(read, every=every) > 3
         assert not bob._session.streams._incoming.open_count
         assert not bob._session.packets._held
         assert not alice._session.streams._writers
@@ -446,3 +457,45 @@ async def test_packets_through_a_livekit_server(real_stage: Stage) -> None:
         assert await cancel_everywhere(talk.send, every=2, after=talk.all_is_in_order) > 2
         assert await cancel_everywhere(talk.send_into_a_full_channel, every=3, after=talk.all_is_in_order) > 2
         assert await cancel_everywhere(talk.read, every=2, after=talk.all_is_in_order) > 2
+
+
+async def test_streams_through_a_livekit_server(real_stage: Stage) -> None:
+    await write_a_stream(real_stage, every=2)
+    await read_streams(real_stage, every=3)
+
+
+async def test_calls_through_a_livekit_server(real_stage: Stage) -> None:
+    async with two_rooms(real_stage) as (alice, bob), bob.register_rpc_method("echo", echo):
+        # Known to each other at once; participants without tracks may be announced late.
+        async with alice.publish_data_track("first"), bob.publish_data_track("first"):
+            await bob.wait_for_participant("alice")
+            await alice.wait_for_participant("bob")
+        assert await cancel_everywhere(calling(alice), every=2) > 3
+        assert await cancel_everywhere(serving(alice, bob), every=4) > 2
+        assert alice._session.rpc.calling.in_flight == 0
+        await calling(alice)()
+
+
+async def test_reconnecting_to_a_livekit_server(real_stage: Stage) -> None:
+    """Nobody stays behind, and the same identity is let in again at once."""
+    server = real_stage.server
+    async with signal_proxy(server.url) as proxy:
+
+        async def lose_and_regain(cut: Callable[[lk.Room], Awaitable[None]]) -> None:
+            token = server.token("alice", real_stage.room)
+            async with lk.connect(proxy.url, token, reconnect=QUICK) as room:
+                async with room.publish_data_track("track"), room.events() as events:
+                    await cut(room)
+                    async for event in events:
+                        if isinstance(event, ev.Reconnected):
+                            break
+
+        async def cut_signal(_room: lk.Room) -> None:
+            proxy.cut()
+
+        async def fail(room: lk.Room) -> None:
+            await room.simulate(lk.SimulateScenario.NODE_FAILURE)
+
+        for cut in (cut_signal, fail):
+            operation = partial(lose_and_regain, cut)
+            assert await cancel_everywhere(operation, every=37, after=real_stage.nobody_is_left) > 1

@@ -386,7 +386,7 @@ async def read_streams(stage: Stage, *, every: int = 1) -> None:
 
         assert await cancel_everywhere(read, every=every) > 3
         assert not bob._session.streams._incoming.open_count
-        assert not bob._session.packets._held
+        assert not bob._session.packets.incoming._held
         assert not alice._session.streams._writers
 
 

@@ -28,7 +28,9 @@ VALUES: list[p.Value] = [
 async def test_every_kind_arrives(pair: tuple[lk.Room, lk.Room]) -> None:
     alice, bob = pair
     send_packet, packets = trio.open_memory_channel[p.DataPacket](100)
-    bob._session.packets.route(tuple(map(type, VALUES)), lambda packet, _: send_packet.send_nowait(packet) is None)
+    bob._session.packets.incoming.route(
+        tuple(map(type, VALUES)), lambda packet, _: send_packet.send_nowait(packet) is None
+    )
     receipts = [await alice._session.packets.send_reliable(value) for value in VALUES]
     receipts.append(alice._session.packets.send_reliable_nowait(VALUES[-1], ["bob", "nobody"]))
     with trio.fail_after(5):
@@ -44,7 +46,7 @@ async def test_every_kind_arrives(pair: tuple[lk.Room, lk.Room]) -> None:
 async def test_lossy_packets_arrive(pair: tuple[lk.Room, lk.Room]) -> None:
     alice, bob = pair
     send_packet, packets = trio.open_memory_channel[p.DataPacket](1000)
-    bob._session.packets.route((p.UserPacket,), lambda packet, _: send_packet.send_nowait(packet) is None)
+    bob._session.packets.incoming.route((p.UserPacket,), lambda packet, _: send_packet.send_nowait(packet) is None)
     with trio.fail_after(5):
         while not packets.statistics().current_buffer_used:
             alice._session.packets.send_lossy(p.UserPacket(b"x"))
@@ -67,7 +69,7 @@ async def test_many_arrive_in_order(pair: tuple[lk.Room, lk.Room], size: int) ->
         arrived.set()
         return False
 
-    bob._session.packets.route((p.StreamChunk,), hold)
+    bob._session.packets.incoming.route((p.StreamChunk,), hold)
     numbers: list[int] = []
 
     async def read() -> None:
@@ -79,7 +81,7 @@ async def test_many_arrive_in_order(pair: tuple[lk.Room, lk.Room], size: int) ->
             while held:
                 content, size = held.pop(0)
                 numbers.append(int.from_bytes(content[:4], "big"))
-                bob._session.packets.consume(size)
+                bob._session.packets.incoming.consume(size)
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:

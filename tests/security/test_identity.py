@@ -40,7 +40,7 @@ async def test_s29_a_client_believes_the_envelope_alone() -> None:
     )
     packet = models.DataPacket(user=inner, participant_identity="ann", participant_sid="PA_ann", sequence=1)
     packet.destination_identities.append("nobody")
-    bench.packets.on_message(RELIABLE, packet.SerializeToString())
+    bench.packets.incoming.on_message(RELIABLE, packet.SerializeToString())
     [got] = bench.got
     assert (got.participant_identity, got.participant_sid) == ("ann", "PA_ann")
     assert "boss" not in repr(got.value)
@@ -48,28 +48,28 @@ async def test_s29_a_client_believes_the_envelope_alone() -> None:
 
 async def test_s29_what_says_it_is_from_ourselves_is_dropped() -> None:
     bench = Bench()
-    bench.packets.own_identity = "ann"
+    bench.packets.incoming.own_identity = "ann"
     bench.deliver(p.UserPacket(b"echo", "t"), sequence=1)
     bench.deliver(p.RpcAck("call"), sequence=2)
     bench.deliver(p.StreamChunk("stream", 0, b"echo"), sequence=3)
     bench.deliver(p.UserPacket(b"echo", "t"), lossy=True)
     assert bench.got == []
     assert bench.packets.statistics().unheeded == 4
-    bench.packets.own_identity = "ben"
+    bench.packets.incoming.own_identity = "ben"
     bench.deliver(p.UserPacket(b"from her", "t"), sequence=4)
     assert len(bench.got) == 1
 
 
 async def test_s29_a_room_knows_who_it_is() -> None:
     async with serve() as server, lk.connect(server.url, server.token("ann", "den")) as room:
-        assert room._session.packets.own_identity == "ann"
+        assert room._session.packets.incoming.own_identity == "ann"
         async with room.data_packets() as packets:
             server.send_data("den", b"of the server's own")
             with trio.fail_after(5):
                 assert (await packets.receive()).payload == b"of the server's own"
             packet = models.DataPacket(participant_identity="nobody here", participant_sid="PA_unknown")
             packet.user.payload = b"from somebody not announced"
-            room._session.packets.on_message(RELIABLE, packet.SerializeToString())
+            room._session.packets.incoming.on_message(RELIABLE, packet.SerializeToString())
             received = await packets.receive()
             assert (received.sender_identity, received.participant) == ("nobody here", None)
 

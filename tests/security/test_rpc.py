@@ -83,7 +83,7 @@ async def test_a_flood_of_requests_runs_no_more_than_is_allowed(rooms: Rooms) ->
         finally:
             running -= 1
 
-    mallory._session.packets.route((RpcResponse,), count)  # type: ignore[arg-type]
+    mallory._session.packets.incoming.route((RpcResponse,), count)  # type: ignore[arg-type]
     async with bob.register_rpc_method("hang", hang, max_concurrent_calls=5):
         for number in range(asked):
             await mallory._session.packets.send_reliable(RpcRequest(f"{number}", "hang", "", 1000), ("bob",))
@@ -136,7 +136,7 @@ async def test_a_long_request_is_acknowledged_when_it_begins(rooms: Rooms) -> No
         attributes = request_attributes(RpcRequest(name, "size", "", 1000, 2))
         return StreamHeader(name, 0, REQUEST_TOPIC, "text/plain", None, attributes, TextHeader())
 
-    mallory._session.packets.route((RpcResponse, RpcAck), look)
+    mallory._session.packets.incoming.route((RpcResponse, RpcAck), look)
     async with bob.register_rpc_method("size", size):
         with trio.fail_after(10):
             async with mallory._session.streams.open(header("whole"), ("bob",)) as writer:

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from trio_livekit._sansio.packets import messages as p
 from trio_livekit._sansio.signal.messages import ParticipantInfo, Permission
+from trio_livekit._session import incoming_packets
 from trio_livekit._session import packets as module
 from trio_livekit._session.labels import LOSSY, RELIABLE
 from trio_livekit._session.packet_events import ContinuityLost
@@ -78,7 +79,7 @@ class Bench:
         self.announced: list[ContinuityLost] = []
         self.got: list[p.DataPacket] = []
         self.packets = Packets(self.links, lambda _: None, self.announced.append)  # type: ignore[arg-type]
-        self.packets.route((p.UserPacket, p.RpcAck, p.StreamChunk), self.take)
+        self.packets.incoming.route((p.UserPacket, p.RpcAck, p.StreamChunk), self.take)
 
     def take(self, packet: p.DataPacket, _size: int) -> bool:
         self.got.append(packet)
@@ -93,7 +94,7 @@ class Bench:
     def deliver(self, value: p.Value, *, sequence: int = 0, lossy: bool = False, sid: str = "PA_ann") -> int:
         """A message of ann's arrives; returns its size."""
         data = encode_packet(p.DataPacket(value, "ann", sid, (), sequence))
-        self.packets.on_message(LOSSY if lossy else RELIABLE, data)
+        self.packets.incoming.on_message(LOSSY if lossy else RELIABLE, data)
         return len(data)
 
     def sent(self, label: str = RELIABLE) -> list[p.DataPacket]:
@@ -508,8 +509,8 @@ async def test_repeats_are_dropped(bench: Bench) -> None:
 
 async def test_what_is_nobodys_is_dropped_and_counted(bench: Bench) -> None:
     bench.deliver(p.SipDtmf(1, "1"))
-    bench.packets.on_message(RELIABLE, b"\xff\xff\xff")
-    bench.packets.on_message(LOSSY, b"")
+    bench.packets.incoming.on_message(RELIABLE, b"\xff\xff\xff")
+    bench.packets.incoming.on_message(LOSSY, b"")
     bench.deliver(p.Encrypted(bytes(12), 0, b"?"))
     statistics = bench.packets.statistics()
     assert (statistics.unheeded, statistics.malformed, statistics.undecryptable) == (1, 1, 1)
@@ -523,29 +524,29 @@ async def test_what_is_held_occupies_the_window(bench: Bench) -> None:
         held.append(size)
         return False
 
-    bench.packets.route((p.StreamChunk,), hold)
+    bench.packets.incoming.route((p.StreamChunk,), hold)
     for _ in range(20):
         size = bench.deliver(p.StreamChunk("stream", 0, bytes(30_000)))
     bench.deliver(p.StreamChunk("stream", 0, b"lossy"), lossy=True)
     assert held == [*[size] * 20, 0]
     assert bench.links.consumed == 0
     for _ in range(20):
-        bench.packets.consume(size)
-    assert 20 * size - module._CONSUME_BYTES < bench.links.consumed <= 20 * size
+        bench.packets.incoming.consume(size)
+    assert 20 * size - incoming_packets._CONSUME_BYTES < bench.links.consumed <= 20 * size
 
 
 async def test_what_is_held_does_not_count_in_another_session(bench: Bench) -> None:
-    bench.packets.route((p.StreamChunk,), lambda _packet, _size: False)
+    bench.packets.incoming.route((p.StreamChunk,), lambda _packet, _size: False)
     chunk = p.StreamChunk("stream", 0, bytes(60_000))
     sizes = [bench.deliver(chunk) for _ in range(10)]
     bench.restart()
     sizes_now = [bench.deliver(chunk) for _ in range(10)]
     for size in sizes:
-        bench.packets.consume(size)
+        bench.packets.incoming.consume(size)
     assert bench.links.consumed == 0
     for size in sizes_now:
-        bench.packets.consume(size)
-    assert bench.links.consumed > sum(sizes_now) - module._CONSUME_BYTES
+        bench.packets.incoming.consume(size)
+    assert bench.links.consumed > sum(sizes_now) - incoming_packets._CONSUME_BYTES
 
 
 async def test_what_was_missed_while_away_is_told(bench: Bench) -> None:
@@ -620,18 +621,18 @@ async def test_packets_that_are_held_occupy_the_receive_window(sealed: Bench) ->
     packet = p.DataPacket(p.Encrypted(bytes(12), 0, bytes(150_000) + b"..."), "ann")
     message = encode_packet(packet)
     for _ in range(2):
-        sealed.packets.on_message(RELIABLE, message)
+        sealed.packets.incoming.on_message(RELIABLE, message)
     assert sealed.got == []
     assert sealed.links.consumed == 0
-    sealed.packets.on_opened(packet, len(message), p.UserPacket(b"late"))
+    sealed.packets.incoming.on_opened(packet, len(message), p.UserPacket(b"late"))
     assert (sealed.got[-1].value, sealed.got[-1].is_encrypted) == (p.UserPacket(b"late"), True)
     assert sealed.links.consumed == 0  # it is told when it is worth a word
-    sealed.packets.on_opened(packet, len(message), None)
+    sealed.packets.incoming.on_opened(packet, len(message), None)
     assert sealed.links.consumed == 2 * len(message)
     assert len(sealed.got) == 1
     assert sealed.packets.statistics().undecryptable == 1
     sealed.packets.close(None)
-    sealed.packets.on_opened(packet, len(message), p.UserPacket(b"too late"))
+    sealed.packets.incoming.on_opened(packet, len(message), p.UserPacket(b"too late"))
     assert len(sealed.got) == 1
 
 

@@ -70,7 +70,7 @@ class World:
         self.sender = Packets(self.session.channel, lambda _: None, lambda _: None)  # type: ignore[arg-type]
         self.sender.on_participant(BEN, is_new=False)
         self.receiver = Packets(Channel(), lambda _: None, lambda _: None)  # type: ignore[arg-type]
-        self.receiver.route((p.UserPacket,), self._arrive)
+        self.receiver.incoming.route((p.UserPacket,), self._arrive)
         self.sessions = 1
         self.nonces: list[bytes] = []
         self.sent: list[bytes] = []
@@ -104,7 +104,7 @@ class World:
             self.nonces = [*self.nonces, packet.value.nonce][-NONCES:]
             stamped = replace(packet, participant_identity="ann", participant_sid=self.session.sid)
             self.passed_on.add(packet.value.payload)
-            self.receiver.on_message(RELIABLE, encode_packet(stamped))
+            self.receiver.incoming.on_message(RELIABLE, encode_packet(stamped))
 
     def acknowledge(self, count: int) -> None:
         self.session.channel.acknowledge(count)

@@ -66,7 +66,7 @@ class Bench:
         size = 0
         for value in values:
             data = encode_packet(p.DataPacket(value, sender, f"PA_{sender}"))
-            self.packets.on_message("_reliable", data)
+            self.packets.incoming.on_message("_reliable", data)
             size += len(data)
         return size
 
@@ -192,7 +192,7 @@ async def test_texts_for_the_library(bench: Bench) -> None:
     await wait_all_tasks_blocked()
     info, text = bench.taken[2]
     assert (info.attributes, text) == ({"more": "so"}, "ab")
-    assert bench.packets._held == 0
+    assert bench.packets.incoming._held == 0
 
     with pytest.raises(StreamError) as error, bench.streams.listen("chat", Limits(), text=True):
         pass
@@ -221,7 +221,7 @@ async def test_texts_for_the_library_have_a_limit(bench: Bench, size: int, form:
     else:
         assert isinstance(text, StreamError)
         assert text.reason is Reason.TOO_LARGE
-    assert bench.packets._held == 0
+    assert bench.packets.incoming._held == 0
 
 
 async def test_texts_for_the_library_that_go_wrong(bench: Bench) -> None:
@@ -241,7 +241,7 @@ async def test_what_nobody_reads_is_given_up_and_its_window_is_opened(bench: Ben
         bench.deliver(BYTES)
         reader = await listener.accept()
         number = 0
-        while bench.packets._held < CROWDED_BYTES:
+        while bench.packets.incoming._held < CROWDED_BYTES:
             bench.deliver(p.StreamChunk("id", number, bytes(15_000)))
             number += 1
         await trio.sleep(NOT_READ_S + 1)
@@ -249,7 +249,7 @@ async def test_what_nobody_reads_is_given_up_and_its_window_is_opened(bench: Ben
         with pytest.raises(StreamError) as error:
             await reader.read()
         assert error.value.reason is Reason.NOT_READ
-        assert bench.packets._held == 0
+        assert bench.packets.incoming._held == 0
         assert bench.links.consumed >= CROWDED_BYTES - 256 * 1024
 
 
@@ -261,7 +261,7 @@ async def test_streams_that_nobody_accepts_are_refused_in_the_end(bench: Bench) 
         assert listener.refused == 5
         for _ in range(limit):
             assert await (await listener.accept()).read_all_text(1) == "x"
-    assert bench.packets._held == 0
+    assert bench.packets.incoming._held == 0
 
 
 async def test_thousands_of_streams_of_one_sender(bench: Bench) -> None:
@@ -282,7 +282,7 @@ async def test_nobody_listens(bench: Bench, autojump_clock: MockClock) -> None:
     await trio.sleep(2)
     bench.streams.handle_timeout(trio.current_time())
     bench.deliver(replace(TEXT, stream_id="2", inline_content=b"too late"))
-    assert bench.packets._held == 0
+    assert bench.packets.incoming._held == 0
     with bench.streams.listen("chat", Limits(), text=True) as listener, trio.move_on_after(1) as scope:
         await listener.accept()
     assert scope.cancelled_caught
@@ -310,7 +310,7 @@ async def test_a_bomb_leaves_the_loop_to_others(bench: Bench, nursery: trio.Nurs
             await reader.read_all_text(1 << 30)
     assert error.value.reason is Reason.TOO_LARGE
     assert steps >= Limits().inflated_bytes // (64 << 10) - 1
-    assert bench.packets._held == 0
+    assert bench.packets.incoming._held == 0
 
 
 # --- writers ----------------------------------------------------------------------------------------------------------

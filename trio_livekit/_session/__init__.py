@@ -3,9 +3,9 @@
 - The room: ``session`` owns it, and routes to the features what comes in; ``nursery`` holds its tasks.
 - Its connection, of which there may be several one after the other: ``connection`` (one of them), ``joining``,
   ``signalling`` (its websocket), ``links`` (its peer connections), ``reconnect``, ``regions``, ``credentials``.
-- Its features, none of which ends with a connection: ``publishing``, ``subscribing``, ``packets`` and, on top of
-  these, ``user_packets``, ``streams`` and ``rpc`` (``calling``, ``serving``); ``updating`` and ``schemas``, which ask
-  the server by ``inquiries``; ``sealing``, which encrypts for all of them.
+- Its features, none of which ends with a connection: ``publishing``, ``subscribing``, ``packets`` (with
+  ``incoming_packets``) and, on top of these, ``user_packets``, ``streams`` and ``rpc`` (``calling``, ``serving``);
+  ``updating`` and ``schemas``, which ask the server by ``inquiries``; ``sealing``, which encrypts for all of them.
 - For all: ``mailbox`` (a bounded queue), ``stats``, ``labels``, ``parameters``, ``paths``.
 
 A feature is told synchronously what becomes of the connection, by methods of the same names in all of them:

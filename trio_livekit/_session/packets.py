@@ -1,34 +1,31 @@
-"""Data packets: the feature that owns the reliable and the lossy channel, both ways.
+"""Data packets: the feature that owns the reliable and the lossy channel, and all that is sent on them.
 
 Everything on these channels is a ``DataPacket``: what applications send each other, calls, streams. What is in one is
-the business of another feature, which says with ``route`` what it wants to get. Here packets are numbered, remembered
-until the server has them, sent again where a session is replaced by another, encrypted, and freed of repeats.
+the business of another feature. Here packets are encrypted, numbered, remembered until the server has them, and sent
+again where a session is replaced by another. Those that come in are for ``incoming_packets``.
 
 Nothing here has a task of its own. A packet is handed to the channel in the step of its sender, or in the step that
-finds that there is room; it is handed to its feature in the step that received it.
+finds that there is room.
 """
 
 from __future__ import annotations
 
-__all__ = ["Packets", "Sealer", "SessionWatcher"]
+__all__ = ["Packets", "SessionWatcher"]
 
 import logging
 import math
 from collections import deque
 from copy import copy
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from .._sansio.packets.filters import Nonces, Sequences
 from .._sansio.packets.high_water import HighWater
 from .._sansio.packets.lossy_queue import LossyQueue
-from .._sansio.packets.messages import DataPacket, Encryptable, Encrypted, UserPacket
+from .._sansio.packets.messages import DataPacket
 from .._sansio.packets.outbox import MAX_AGE_S, Outbox
-from .._wire.data import MAX_NUMBER_BYTES, decode_packet, encode_packet, numbered
+from .._wire.data import MAX_NUMBER_BYTES, encode_packet, numbered
 from ..errors import (
-    DecodeError,
     DeliveryError,
     DeliveryErrorReason,
     LiveKitError,
@@ -38,19 +35,18 @@ from ..errors import (
     RecipientNotFound,
     TransportError,
 )
+from .incoming_packets import ENCRYPTABLE, IncomingPackets
 from .labels import LOSSY, RELIABLE
 from .packet_events import ContinuityLost, PacketStatistics
 from .receipts import OnFullReconnect, Parcel, Receipt
-from .sealing import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from .._sansio.packets.messages import Value
     from .._sansio.signal.messages import ParticipantInfo, Permission
+    from .incoming_packets import Sealer
     from .links import Links
-
-    Handler = Callable[[DataPacket, int], bool]
 
 logger = logging.getLogger(__name__)
 
@@ -71,24 +67,6 @@ _RESEND_WAIT_S = 5.0
 
 _READING_S = 1.0
 """How long a server may take to read what it has acknowledged."""
-
-_CONSUME_BYTES = 256 * 1024
-"""Of received packets between two words to the peer: a sixteenth of the window, so that it is never felt."""
-
-_ENCRYPTABLE = get_args(Encryptable)
-
-
-class Sealer(Protocol):
-    """End-to-end encryption of packets. All methods are called in the step that sends or receives."""
-
-    def seal(self, value: Encryptable) -> Encrypted:
-        """Encrypt what is about to leave. Raises a ``LiveKitError`` where that is not possible."""
-
-    def open(self, packet: DataPacket, size: int) -> Encryptable | Verdict:
-        """Decrypt what arrived, or drop it; or hold it, until ``Packets.on_opened(packet, size, value)``."""
-
-    def admits(self, packet: DataPacket) -> bool:
-        """Whether a packet that should be encrypted, and is not, is to be taken as it is."""
 
 
 class SessionWatcher(Protocol):
@@ -114,23 +92,18 @@ class Packets:
     """The data packets of a session.
 
     Attributes:
-        sealer: encrypts and decrypts, where the room is encrypted end to end.
+        incoming: those that come in.
         may_publish: whether the server lets this client send data, as far as it has said.
-        own_identity: of this client. Servers send nobody what is his own, so what says it is from us is dropped.
     """
 
     def __init__(
         self, links: Links, reschedule: Callable[[float | None], None], announce: Callable[[ContinuityLost], None]
     ) -> None:
         self._links: Links | None = links  # to send on
-        self._source = links  # where messages come from
         self._reschedule = reschedule
-        self._announce = announce
-        self._handlers: dict[type, Handler] = {}
         self._watchers: list[SessionWatcher] = []
-        self.sealer: Sealer | None = None
+        self.incoming = IncomingPackets(links, announce)
         self.may_publish = True
-        self.own_identity = ""
         self._over: Exception | None = None
         self._present: dict[str, str] = {}  # SIDs by identity
         self._everyone: frozenset[str] | None = None  # the identities, until they change
@@ -146,37 +119,21 @@ class Packets:
         self._idle = trio.lowlevel.ParkingLot()  # all is handed over
         self._reliable_sent = self._reliable_resent = self._lossy_sent = 0
         self._sent_at = -math.inf  # when the last reliable packet was
-        # Receiving:
-        self._sequences = Sequences()
-        self._nonces = Nonces()
-        self._consumed = 0  # bytes of which the peer has not been told
-        self._held = 0  # bytes that handlers hold
-        self._stale = 0  # of those, from connections that are gone
-        self._received = self._repeats = self._malformed = self._unheeded = 0
-        self._undecryptable = self._plaintext_refused = 0
+
+    @property
+    def sealer(self) -> Sealer | None:
+        """Encrypts and decrypts, where the room is encrypted end to end."""
+        return self.incoming.sealer
+
+    @sealer.setter
+    def sealer(self, sealer: Sealer) -> None:
+        self.incoming.sealer = sealer
 
     # --- what other features ask for ----------------------------------------------------------------------------------
-
-    def route(self, kinds: tuple[type, ...], handler: Callable[[DataPacket, int], bool]) -> None:
-        """Give packets with these kinds of value to ``handler(packet, size)``; each kind has one handler.
-
-        It runs in the step that received the packet. It returns whether it is done with it; if it is not, it holds the
-        packet, and calls ``consume(size)`` later. What is held fills the receive window, and a full window holds up the
-        peer. A ``size`` of 0 says that the packet is a lossy one: those are never held, whatever is returned.
-        """
-        for kind in kinds:
-            self._handlers[kind] = handler
 
     def watch(self, watcher: SessionWatcher) -> None:
         """Tell ``watcher`` of what happens to the session and to its participants."""
         self._watchers.append(watcher)
-
-    def consume(self, size: int) -> None:
-        """A handler is done with a packet that it held."""
-        self._held -= size
-        stale = min(size, self._stale)
-        self._stale -= stale
-        self._consume(size - stale)
 
     async def send_reliable(
         self,
@@ -279,10 +236,6 @@ class Packets:
         if missing:
             raise RecipientNotFound(missing)
 
-    def received(self) -> tuple[tuple[str, int], ...]:
-        """The number of the last reliable packet of each sender, by SID."""
-        return tuple(self._sequences.last().items())
-
     @property
     def has_sent_reliably(self) -> bool:
         """Whether there is, or was, anything to wait for."""
@@ -296,6 +249,7 @@ class Packets:
 
     def statistics(self) -> PacketStatistics:
         """A frozen look at the counters."""
+        incoming = self.incoming
         return PacketStatistics(
             reliable_sent=self._reliable_sent,
             reliable_resent=self._reliable_resent,
@@ -303,82 +257,13 @@ class Packets:
             reliable_waiting=len(self._waiting),
             lossy_sent=self._lossy_sent,
             lossy_dropped=self._lossy.dropped,
-            received=self._received,
-            repeats=self._repeats,
-            malformed=self._malformed,
-            unheeded=self._unheeded,
-            undecryptable=self._undecryptable,
-            plaintext_refused=self._plaintext_refused,
+            received=incoming.received,
+            repeats=incoming.repeats,
+            malformed=incoming.malformed,
+            unheeded=incoming.unheeded,
+            undecryptable=incoming.undecryptable,
+            plaintext_refused=incoming.plaintext_refused,
         )
-
-    # --- what comes in ------------------------------------------------------------------------------------------------
-
-    def on_message(self, label: str, data: bytes) -> None:
-        """One message of the reliable or of the lossy channel."""
-        size = len(data) if label == RELIABLE else 0
-        try:
-            packet = decode_packet(data)
-        except DecodeError:
-            packet = None
-            self._malformed += 1
-        if packet is None or self._take(packet, size):
-            self._consume(size)
-        else:
-            self._held += size
-
-    def _take(self, packet: DataPacket, size: int) -> bool:
-        """Give a packet to its handler, unless it is to be dropped or held; returns whether it is done with."""
-        now = trio.current_time()
-        if size:
-            missed = self._sequences.on_packet(packet.participant_sid, packet.sequence, now)
-            if missed is None:
-                self._repeats += 1
-                return True
-            if missed:
-                self._announce(ContinuityLost(packet.participant_identity, missed))
-        if packet.participant_identity and packet.participant_identity == self.own_identity:
-            self._unheeded += 1
-            return True
-        value, sealer = packet.value, self.sealer
-        if isinstance(value, Encrypted):
-            opened = Verdict.DROPPED if sealer is None else sealer.open(packet, size)
-            if opened is Verdict.HELD:
-                return False
-            return self._take_opened(packet, size, None if isinstance(opened, Verdict) else opened, now)
-        if sealer is not None and isinstance(value, _ENCRYPTABLE) and not sealer.admits(packet):
-            self._plaintext_refused += 1
-            return True
-        return self._dispatch(packet, size, now)
-
-    def on_opened(self, packet: DataPacket, size: int, value: Encryptable | None) -> None:
-        """A packet that was held to be decrypted has been, or cannot be."""
-        if self._over is None and self._take_opened(packet, size, value, trio.current_time()):
-            self.consume(size)
-
-    def _take_opened(self, packet: DataPacket, size: int, value: Encryptable | None, now: float) -> bool:
-        if value is None:
-            self._undecryptable += 1
-            return True
-        return self._dispatch(replace(packet, value=value, is_encrypted=True), size, now)
-
-    def _dispatch(self, opened: DataPacket, size: int, now: float) -> bool:
-        """Give a packet in the clear to its handler; returns whether it is done with."""
-        value = opened.value
-        if type(value) is UserPacket and self._nonces.is_repeat(opened.participant_identity, value.nonce, now):
-            self._repeats += 1
-            return True
-        handler = self._handlers.get(type(value))
-        if handler is None:
-            self._unheeded += 1
-            return True
-        self._received += 1
-        return handler(opened, size)
-
-    def _consume(self, size: int) -> None:
-        self._consumed += size
-        if self._consumed >= _CONSUME_BYTES:
-            self._source.consume(self._consumed)
-            self._consumed = 0
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
@@ -402,7 +287,7 @@ class Packets:
             raise copy(self._over)
         names = tuple(destinations)
         body = encode_packet(DataPacket(value, destination_identities=names))
-        is_to_be_sealed = self.sealer is not None and isinstance(value, _ENCRYPTABLE)
+        is_to_be_sealed = self.sealer is not None and isinstance(value, ENCRYPTABLE)
         size = len(body) + MAX_NUMBER_BYTES + (_SEAL_BYTES if is_to_be_sealed else 0)
         self._check(size)
         return Parcel(value, names, None if is_to_be_sealed else body, size, policy)
@@ -415,7 +300,7 @@ class Packets:
 
     def _encode(self, value: Value, destinations: tuple[str, ...]) -> bytes:
         """Encrypted, where the room is. Raises a ``LiveKitError`` of the sealer's."""
-        if self.sealer is not None and isinstance(value, _ENCRYPTABLE):
+        if self.sealer is not None and isinstance(value, ENCRYPTABLE):
             value = self.sealer.seal(value)
         return encode_packet(DataPacket(value, destination_identities=destinations))
 
@@ -508,9 +393,7 @@ class Packets:
         if self._present.get(info.identity) != info.sid:
             self._present[info.identity] = info.sid
             self._everyone = None
-            if is_new:
-                self._sequences.on_joined(info.sid, trio.current_time())
-            self._sequences.on_present(info.sid)
+            self.incoming.on_participant(info.sid, is_new=is_new)
             self._awaited.discard(info.identity)
             self._joined.unpark_all()
             for watcher in self._watchers:
@@ -523,7 +406,7 @@ class Packets:
         if self._present.get(info.identity) == info.sid:
             del self._present[info.identity]
             self._everyone = None
-        self._sequences.on_left(info.sid, trio.current_time())
+        self.incoming.on_participant_left(info.sid)
         for parcel in self._outbox.items():
             parcel.on_left(info.identity)
         for watcher in self._watchers:
@@ -547,7 +430,7 @@ class Packets:
         """The session is over, and another is to take its place: what may not have arrived is to be sent there."""
         self.on_links_lost()
         self._resend_at = None
-        self._sequences.on_away()
+        self.incoming.on_session_lost()
         again: list[Parcel] = []
         for parcel in self._outbox.on_new_session():
             if parcel.on_full_reconnect == "resend":
@@ -559,15 +442,14 @@ class Packets:
 
     def on_session_replaced(self, links: Links) -> None:
         """The server has let us in again; who is in the room is told next, and messages may come from now on."""
-        self._source = links
-        self._stale, self._consumed = self._held, 0
+        self.incoming.on_session_replaced(links)
         for watcher in self._watchers:
             watcher.on_session_replaced()
 
     def on_connected(self, links: Links) -> None:
         """The new session can be sent on. Who is in its room is known, as far as the server tells at once."""
         self._links = links
-        self._sequences.on_back()
+        self.incoming.on_connected()
         now = trio.current_time()
         again = [parcel for parcel in self._waiting if parcel.is_sent]
         self._awaited = {
@@ -601,6 +483,7 @@ class Packets:
         if self._over is not None:
             return
         self._over = error or trio.ClosedResourceError("the room was left")
+        self.incoming.close()
         self._links = None
         self._lossy.clear()
         lost = _unknown(DeliveryErrorReason.DISCONNECTED, "the room was left, or lost, before it was acknowledged")

@@ -75,7 +75,7 @@ class Rpc:
         self._acked: set[tuple[str, str]] = set()  # by their streams: requests of which not all is here
         self.calling = Calling(self._send_request, self._is_present)
         self.serving = Serving(nursery, self)
-        packets.route((RpcRequest, RpcAck, RpcResponse), self._on_packet)
+        packets.incoming.route((RpcRequest, RpcAck, RpcResponse), self._on_packet)
         streams.take_text(
             REQUEST_TOPIC,
             self._on_request_text,

@@ -184,7 +184,7 @@ class Session:
         self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule, self.sealing)
         self.packets = Packets(self._connection.links, self._reschedule, self._announce)
         if self.sealing is not None:
-            self.packets.sealer = PacketSealing(self.sealing, self.packets.on_opened)
+            self.packets.sealer = PacketSealing(self.sealing, self.packets.incoming.on_opened)
 
         self.inquiries = Inquiries(self._send_request)
         self.updating = Updating(self._send_request, self.inquiries, self.publishing.published)
@@ -192,7 +192,7 @@ class Session:
         self.user_packets = UserPackets(self.packets)
         self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
         self.rpc = Rpc(background, self.packets, self.streams, lambda: self.roster, lambda: self.server.version)
-        self.packets.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)
+        self.packets.incoming.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)
         self.roster: Roster
         self.room = m.RoomInfo()
         self.server = m.ServerInfo()
@@ -390,7 +390,7 @@ class Session:
     async def _resume(self) -> None:
         """The same session over another websocket; the peer connections know nothing of it."""
         state = self._connection.links.describe(self.publishing.published())
-        state = replace(state, received=self.packets.received())
+        state = replace(state, received=self.packets.incoming.last_received())
         sid = self.roster.local.sid
         participants = (await self._connection.resume(await self._credentials.token(), sid, state)).participants
         self._on_roster(self.roster.retain({info.sid for info in participants}) + self.roster.apply(participants))
@@ -483,7 +483,7 @@ class Session:
         if label == DATA_TRACK:
             self.subscribing.on_packet(data)
         else:
-            self.packets.on_message(label, data)
+            self.packets.incoming.on_message(label, data)
 
     def _on_small_packet(self, packet: p.DataPacket, _size: int) -> bool:
         self._listener(packet)
@@ -503,7 +503,7 @@ class Session:
     def _on_join(self, join: m.Join) -> None:
         """A session begins: who is here, of whom some may have been there in the session before."""
         self.server = join.server
-        self.packets.own_identity = join.participant.identity
+        self.packets.incoming.own_identity = join.participant.identity
         if self.sealing is not None:
             self.sealing.on_joined(join.participant.identity)
         self._on_room(m.RoomUpdate(join.room))

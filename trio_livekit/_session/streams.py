@@ -88,7 +88,7 @@ class Streams:
         self._early: list[IncomingStream] = []
         self._early_until: float | None = None  # not yet known
         self._over: Exception | None = None
-        packets.route((StreamHeader, StreamChunk, StreamTrailer), self._on_packet)
+        packets.incoming.route((StreamHeader, StreamChunk, StreamTrailer), self._on_packet)
         packets.watch(self)
 
     # --- for the rest of this package ---------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Streams:
         if taker is not None:
             self._take(taker, stream)
         elif listener is not None:
-            listener.offer(stream, self._packets.consume)
+            listener.offer(stream, self._packets.incoming.consume)
         else:
             self._early.append(stream)
         return header.inline_content is None
@@ -244,7 +244,7 @@ class Streams:
         for stream in early:
             if (stream.header.text is not None, stream.header.topic) == key:
                 stream.limits = listener.limits
-                listener.offer(stream, self._packets.consume)
+                listener.offer(stream, self._packets.incoming.consume)
             else:
                 self._early.append(stream)
 
@@ -253,13 +253,13 @@ class Streams:
         early, self._early = self._early, []
         for stream in early:
             stream.discard()
-            self._packets.consume(stream.take_released())
+            self._packets.incoming.consume(stream.take_released())
 
     # --- texts for this package ---------------------------------------------------------------------------------------
 
     def _take(self, taker: _Taker, stream: IncomingStream) -> None:
         """A text for this package. A short one, which is the rule, is handed over in this step."""
-        reader = Reader(stream, self._packets.consume, _nothing)
+        reader = Reader(stream, self._packets.incoming.consume, _nothing)
         begun = ""
         if stream.is_over:
             try:

@@ -46,7 +46,7 @@ class _Hold:
     def release(self) -> None:
         self._readers -= 1
         if not self._readers:
-            self._packets.consume(self._size)
+            self._packets.incoming.consume(self._size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class UserPackets:
         self._early_bytes = 0
         self._early_until: float | None = None  # not yet known
         self._is_early = True
-        packets.route((UserPacket,), self._take)
+        packets.incoming.route((UserPacket,), self._take)
 
     def open(self, reader: _Reader) -> None:
         """Let a reader have what it wants from now on, and, soon after joining, what has come before."""

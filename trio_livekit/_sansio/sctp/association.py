@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from ..types import RandomBytes
 
 _PREFIX = struct.Struct(">HHL")
+_PLAIN_SACK = struct.Struct(">LL")  # cumulative TSN, window
 
 REFLECTED_TAG = 1
 """The T bit of ABORT and SHUTDOWN-COMPLETE: the tag is the sender's, because it has no association."""
@@ -176,11 +177,17 @@ class Association:
                     plain = packet
                 continue
             if plain is not None:
-                self.receive_datagram(plain, now)
+                self._receive_plain_sack(plain, now)
                 plain = None
             self.receive_datagram(packet, now)
         if plain is not None:
-            self.receive_datagram(plain, now)
+            self._receive_plain_sack(plain, now)
+
+    def _receive_plain_sack(self, packet: bytes, now: float) -> None:
+        """What ``receive_datagram`` would come to, at the end of a longer way."""
+        if self._link is not None:
+            cumulative, window = _PLAIN_SACK.unpack_from(packet, HEADER_SIZE + 4)
+            self._link.sender.on_sack(c.Sack(cumulative, window, [], []), now)
 
     def _is_plain_sack(self, packet: bytes) -> bool:
         """Whether a packet of that size is one for us with a SACK that reports neither gaps nor duplicates."""
@@ -216,7 +223,7 @@ class Association:
             packets = packets + handshake.take_packets()
         if link is None or handshake.state is State.ENDED:
             return packets
-        if shutting_down or link.resets.deferred is not None or link.receiver.has_refused:
+        if shutting_down or link.resets.deferred is not None or link.receiver.reassembly.refused is not None:
             self._settle_received(link)
         control, self._control = self._control, []
         if handshake.state is State.COOKIE_ECHOED:
@@ -292,7 +299,7 @@ class Association:
         """What data that came since the last flush may have made due."""
         if link.resets.deferred is not None:
             link.resets.on_data_received(link.receiver, self._events)
-        if link.receiver.has_refused:
+        if link.receiver.reassembly.refused is not None:
             cause = encode_parameter(INVALID_STREAM, struct.pack(">HH", link.receiver.take_refused_stream(), 0))
             self._control.append(c.encode_chunk(c.ERROR, 0, cause))
         if self._shutdown.phase is not Phase.NONE and link.receiver.has_unacknowledged:

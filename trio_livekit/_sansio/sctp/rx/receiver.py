@@ -32,14 +32,14 @@ class Receiver:
     """The receiving half. Messages go, complete and in order, to the list given to ``deliver_to``."""
 
     __slots__ = (
-        "_advertised", "_config", "_gap_limit", "_hard_limit", "_packets", "_reassembly", "_sack_now",
-        "duplicates", "sack_at", "tracker",
+        "_advertised", "_config", "_gap_limit", "_hard_limit", "_packets", "_sack_now",
+        "duplicates", "reassembly", "sack_at", "tracker",
     )  # fmt: skip
 
     def __init__(self, config: Config, initial_tsn: int, delivered: list[Event]) -> None:
         self._config = config
         self.tracker = TsnTracker(initial_tsn)
-        self._reassembly = Reassembly(
+        self.reassembly = Reassembly(
             delivered, max_message_size=config.max_receive_message_size, max_streams=config.max_receive_streams,
             manual_window=config.manual_window,
         )  # fmt: skip
@@ -53,7 +53,7 @@ class Receiver:
 
     def deliver_to(self, delivered: list[Event]) -> None:
         """Append complete messages to another list from now on."""
-        self._reassembly.deliver_to(delivered)
+        self.reassembly.deliver_to(delivered)
 
     @property
     def cumulative_tsn(self) -> int:
@@ -63,14 +63,14 @@ class Receiver:
     @property
     def held(self) -> int:
         """Bytes that occupy the receive window."""
-        return self._reassembly.held
+        return self.reassembly.held
 
     def receive_data_chunks(self, packet: bytes, offset: int, now: float) -> int:
         """Take the run of DATA chunks that begins at `offset` and return where it ends.
 
         Raises DecodeError for a malformed chunk and Violation for what a peer must not send.
         """
-        tracker, reassembly, end = self.tracker, self._reassembly, len(packet)
+        tracker, reassembly, end = self.tracker, self.reassembly, len(packet)
         starts, add_next = tracker.starts, reassembly.add_next
         hard_limit, window = self._hard_limit, self._config.receive_window
         while offset < end and not packet[offset]:
@@ -104,28 +104,23 @@ class Receiver:
         tracker = self.tracker
         cumulative = tracker.unwrap(forward.cumulative_tsn)
         if tracker.cumulative < cumulative <= tracker.cumulative + MAX_AHEAD:
-            self._reassembly.skip(cumulative, forward.streams)
+            self.reassembly.skip(cumulative, forward.streams)
             tracker.advance_to(cumulative)
 
     def reset_streams(self, stream_ids: tuple[int, ...]) -> None:
         """The peer begins these streams (all, if none is named) anew."""
-        self._reassembly.reset(stream_ids)
+        self.reassembly.reset(stream_ids)
 
     def consume(self, size: int) -> None:
         """The application let go of `size` bytes; tell the peer soon if that reopens a window it sees as small."""
-        self._reassembly.consume(size)
+        self.reassembly.consume(size)
         risen = self._window() - self._advertised
         if risen >= self._config.receive_window // 2 or (risen > 0 and self._advertised < 2 * self._config.mtu):
             self._sack_now = True
 
-    @property
-    def has_refused(self) -> bool:
-        """Whether data was dropped because too many streams have state."""
-        return self._reassembly.refused is not None
-
     def take_refused_stream(self) -> int:
         """The id of the stream whose data was dropped last."""
-        refused, self._reassembly.refused = self._reassembly.refused, None
+        refused, self.reassembly.refused = self.reassembly.refused, None
         return refused or 0
 
     def wants_sack(self, now: float) -> bool:
@@ -149,13 +144,13 @@ class Receiver:
         return encode_sack(tracker.cumulative & 0xFFFFFFFF, self._advertised, gaps, duplicates)
 
     def _window(self) -> int:
-        return max(0, self._config.receive_window - self._reassembly.held)
+        return max(0, self._config.receive_window - self.reassembly.held)
 
     def _receive_out_of_sequence(
         self, tsn: int, flags: int, stream_id: int, ssn: int, ppid: int, data: bytes
     ) -> None:  # fmt: skip
         """A chunk beside the one due next: acknowledge at once, so that the peer sees the gap or its end."""
-        tracker, reassembly = self.tracker, self._reassembly
+        tracker, reassembly = self.tracker, self.reassembly
         self._sack_now = True
         in_sequence = tsn == tracker.cumulative + 1
         window = self._config.receive_window

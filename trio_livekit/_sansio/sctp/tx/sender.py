@@ -108,20 +108,24 @@ class Sender:
         gaps = [(cumulative + start, cumulative + end) for start, end in sack.gaps]
         out.acknowledge(cumulative, gaps)
         self.peer_window = sack.receive_window
-        if sack.receive_window >= self._fragment_size:
+        # Most of what follows is about losses and shut windows, of which there usually are none: look, then call.
+        if self.window_probe.interval_s and sack.receive_window >= self._fragment_size:
             self.window_probe.on_open()
         if out.acked_bytes:
             self._on_progress(now, flight_before)
         if sack.duplicates:
             self._wrongly_lost += self.loss.on_duplicates(sack.duplicates, now)
-        self._end_recovery_if_done()
-        if out.peer_forgot:
+        if self._recovery_until >= 0 or self._declared_lost:
+            self._end_recovery_if_done()
+        if out.troubled_until >= out.base and out.peer_forgot:
             out.forget_gaps()
             self._lose(out.in_flight(), now, congested=False)
-        elif self._window_reopened(window_before):
+        elif window_before < self._fragment_size and self._window_reopened(window_before):
             self._lose(out.in_flight(), now, congested=False)
-        self._detect_losses(now)
-        self._give_up_front(now)
+        if out.records or self.loss.check_at is not None:
+            self._detect_losses(now)
+        if out.troubled_until >= out.base:
+            self._give_up_front(now)
         self._restart_timers(now, advanced)
 
     def on_timeout(self, now: float) -> None:
@@ -170,43 +174,41 @@ class Sender:
 
     def collect(self, now: float, chunks: list[bytes], limit: int | None = None) -> None:
         """Append the chunks that may leave now: FORWARD-TSN, retransmissions, new data (of `limit` bytes at most)."""
-        if not self._has_work():
+        out = self.out
+        has_lost = out.has_lost
+        due = self._forward_due or self._probing or self._first_retransmit
+        if not due and not has_lost and self.queue.next() is None:  # most calls only look
             self.pacer.release_at = None
             return
         start = len(chunks)
-        if now - self._last_sent_at > self.rto.timeout and not self.out.flight:
+        before = out.flight
+        if not before and now - self._last_sent_at > self.rto.timeout:
             self.congestion.on_idle()
-        before = self.out.flight
         allowance = self.pacer.allowance(now)
         room = self.congestion.cwnd - before
         budget = min(room, allowance) if limit is None else min(room, allowance, limit)
-        if self._first_retransmit or (budget > 0 and self.out.has_lost):
+        if self._first_retransmit or (has_lost and budget > 0):
             budget = self._collect_lost(now, chunks, budget)
         if budget > 0:
             budget = self._collect_new(now, chunks, budget)
         if self._probing:
             self._probing = False
-            if self.out.flight == before:
+            if out.flight == before:
                 self._collect_probe(now, chunks)
         if self._forward_due:  # last, because messages may just have been given up; ahead of the data
             self._forward_due = False
-            if self.out.advanced > self.out.cumulative:
-                chunks.insert(start, encode_forward_tsn(self.out.forward_tsn()))
+            if out.advanced > out.cumulative:
+                chunks.insert(start, encode_forward_tsn(out.forward_tsn()))
                 self._forward_sent_at = now
                 self._arm_t3(now)
-        sent = self.out.flight - before
+        sent = out.flight - before
         if sent:
             self.pacer.spent(sent)
             self._last_sent_at = now
             self._arm_t3(now)
             self._arm_probe(now)
-        if budget <= 0 and self.congestion.cwnd > self.out.flight and (self.out.has_lost or self._may_send_new()):
+        if budget <= 0 and self.congestion.cwnd > out.flight and (out.has_lost or self._may_send_new()):
             self.pacer.hold(now)
-
-    def _has_work(self) -> bool:
-        """Whether anything at all wants to leave; most calls only look."""
-        due = self._forward_due or self._probing or self._first_retransmit
-        return due or self.out.has_lost or self.queue.next() is not None
 
     def _collect_lost(self, now: float, chunks: list[bytes], budget: int) -> int:
         out = self.out
@@ -428,7 +430,7 @@ class Sender:
     def _on_progress(self, now: float, flight_before: int) -> None:
         out, rto = self.out, self.rto
         sampled = out.rtt_record
-        if sampled is not None and sampled[SENDS] == 1 and self._is_prompt(sampled, now):
+        if sampled is not None and sampled[SENDS] == 1 and (sampled is out.newest or self._is_prompt(sampled, now)):
             rto.sample(now - sampled[SENT_AT], now)
         else:
             rto.clear_back_off()
@@ -448,7 +450,7 @@ class Sender:
     def _is_prompt(self, sampled: Record, now: float) -> bool:
         """Whether the SACK answers this record, rather than a later one: then an earlier SACK was lost on its way."""
         newest = self.out.newest
-        if newest is None or newest is sampled or sampled[SENT_AT] >= newest[SENT_AT]:
+        if newest is None or sampled[SENT_AT] >= newest[SENT_AT]:
             return True
         return bool(now - newest[SENT_AT] < self.rto.min_rtt * 0.9)  # too soon for an answer to the later one
 

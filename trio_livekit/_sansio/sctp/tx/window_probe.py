@@ -12,19 +12,20 @@ __all__ = ["WindowProbe"]
 class WindowProbe:
     """When the next chunk may leave in spite of the window: ``at``, or at once when that is None."""
 
-    __slots__ = ("_interval_s", "_max_s", "at")
+    __slots__ = ("_max_s", "at", "interval_s")
 
     def __init__(self, max_s: float) -> None:
         self._max_s = max_s
-        self._interval_s = 0.0
+        self.interval_s = 0.0
+        """0 while the window is open, as far as is known."""
         self.at: float | None = None
 
     def may_send(self, now: float, rto_s: float) -> bool:
         """Whether a chunk may leave now; if so, it is taken to do so."""
         if self.at is not None:
             return False
-        self._interval_s = min(2 * self._interval_s, self._max_s) or rto_s
-        self.at = now + self._interval_s
+        self.interval_s = min(2 * self.interval_s, self._max_s) or rto_s
+        self.at = now + self.interval_s
         return True
 
     def on_timeout(self, now: float) -> None:
@@ -34,4 +35,4 @@ class WindowProbe:
 
     def on_open(self) -> None:
         """The window has room for a chunk."""
-        self.at, self._interval_s = None, 0.0
+        self.at, self.interval_s = None, 0.0

@@ -205,7 +205,12 @@ class Association:
             if data[:8] != self._prefix:
                 self._receive_unusual(data, now)
             elif data[8:12] == self._accepted_checksum or checksum_is_valid(data, self._prefix_crc):
-                self._receive_chunks(data, now)
+                link, offset = self._link, HEADER_SIZE
+                if link is not None and len(data) > offset and not data[offset]:  # DATA, and mostly nothing else
+                    offset = link.receiver.receive_data_chunks(data, offset, now)
+                    if offset >= len(data):
+                        return
+                self._receive_chunks(data, now, offset)
             else:
                 self._dropped += 1
         except DecodeError:

@@ -30,7 +30,7 @@ from .participants import RemoteParticipant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ._session.session import SessionEvent
+    from ._session.features import SessionEvent
     from ._session.subscribing import RemoteTrack
     from .errors import LiveKitError
     from .participants import LocalParticipant

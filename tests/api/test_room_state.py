@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.support.servers import EmbeddedServer
-    from trio_livekit._session.session import SessionEvent
+    from trio_livekit._session.features import SessionEvent
 
 ANN = m.ParticipantInfo("PA_1", "ann")
 ANN_AGAIN = m.ParticipantInfo("PA_2", "ann")

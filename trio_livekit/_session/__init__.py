@@ -1,6 +1,7 @@
 """One joined room: what can be lost and regained while the user's blocks stay open.
 
-- The room: ``session`` owns it, and routes to the features what comes in; ``nursery`` holds its tasks.
+- The room: ``session`` owns it, joins it and leaves it, and takes its connection up again; ``nursery`` holds its tasks.
+  ``features`` has all that outlives connections, and routes to it what comes in.
 - Its connection, of which there may be several one after the other: ``connection`` (one of them), ``joining``,
   ``signalling`` (its websocket), ``links`` (its peer connections), ``reconnect``, ``regions``, ``credentials``.
 - Its features, none of which ends with a connection: ``publishing``, ``subscribing``, ``packets`` (with

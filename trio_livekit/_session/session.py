@@ -1,8 +1,6 @@
 """One joined room, for as long as its block lasts, whatever becomes of the connections on the way.
 
-The session owns the room's only nursery. Its parts share no tasks and no locks: signalling messages and packets come
-in on the step of whoever reads them, and are routed, synchronously, to the feature that owns them. What the room looks
-like is told upwards through one ``listener``, a synchronous function as well.
+The session owns the room's only nursery, and has all that outlives connections from ``features``.
 
 Connections come and go below it. A task keeps one up: it resumes the session over another websocket where the server
 still has it, and joins anew where it has not. Publications and subscriptions stay, and are asked for again.
@@ -10,10 +8,9 @@ still has it, and joins anew where it has not. Publications and subscriptions st
 
 from __future__ import annotations
 
-__all__ = ["Session", "SessionEvent", "SessionOptions", "open_session"]
+__all__ = ["Session", "SessionOptions", "open_session"]
 
 import logging
-import math
 import secrets
 from contextlib import asynccontextmanager
 from copy import copy
@@ -22,42 +19,29 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._sansio.encryption.complaints import Complaint
-from .._sansio.packets import messages as p
 from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
-from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
+from .._sansio.signal.roster import Roster
 from .._transport.websocket import MAX_MESSAGE_BYTES
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
 from .connection import Connection, Endpoint, Loss, Remedy
 from .credentials import Credentials
-from .inquiries import Inquiries
+from .features import Features
 from .joining import signal_base_url
-from .labels import DATA_TRACK, RELIABLE
 from .nursery import lasting_nursery
-from .packet_events import ContinuityLost
-from .packet_sealing import PacketSealing
-from .packets import Packets
 from .parameters import Profile
 from .paths import Paths
-from .publishing import Publishing
 from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
 from .regions import Regions
-from .rpc import Rpc
-from .schemas import Schemas
-from .sealing import EncryptionOptions, Sealing
 from .stats import RoomStats
-from .streams import Streams
-from .subscribing import Subscribing, TrackPublished, TrackReassigned, TrackUnpublished
-from .updating import Updating
-from .user_packets import UserPackets
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import AsyncIterator, Callable
 
-    from .._sansio.signal.roster import RosterEvent
     from .credentials import TokenSource
+    from .features import SessionEvent
+    from .sealing import EncryptionOptions
 
 logger = logging.getLogger(__name__)
 
@@ -72,28 +56,6 @@ _RESUME_TIMEOUT_S = 5.0
 """How long one attempt to resume may take. It is short because a handshake that was lost is repeated slowly."""
 
 
-SessionEvent = (
-    Interrupted
-    | Regained
-    | Joined
-    | Left
-    | Changed
-    | SelfChanged
-    | TrackPublished
-    | TrackReassigned
-    | TrackUnpublished
-    | ContinuityLost
-    | p.DataPacket
-    | m.RoomUpdate
-    | m.SpeakersChanged
-    | m.ConnectionQualityUpdate
-    | m.SubscriptionPermissionUpdate
-    | m.RefreshToken
-    | m.RoomMoved
-    | Complaint
-)
-
-
 _FAREWELL_S = 0.5
 """How long leaving may take to open a websocket for the goodbye, where the one there was is lost."""
 
@@ -103,7 +65,6 @@ _FLUSH_S = 1.0
 _HASTY_FLUSH_S = 0.5
 """The same for a block that fails or is cancelled, and only for what was sent just now or is not acknowledged: with it
 goes the news, for those who read what is being sent, that there will be no more of it."""
-
 
 _LAST_CALLS_S = 0.5
 """How long leaving waits for handlers of calls that a borrower of the room serves, so that their callers hear of it."""
@@ -150,8 +111,8 @@ async def open_session(
             await session.leave(in_haste=in_haste)
 
 
-class Session:
-    """A room joined, or being joined."""
+class Session(Features):
+    """A room joined, or being joined: its features, and the connection under them."""
 
     def __init__(
         self,
@@ -167,35 +128,16 @@ class Session:
         self._endpoint = endpoint
         self._credentials = credentials
         self._options = options
-        self._listener = listener
-        self._leaving = self._has_joined = False
+        self._leaving = False
         self._resumes = self._restarts = self._failed_attempts = 0
         self._is_heard = True  # by the server: whether there is signalling
         self._end: RoomDisconnected | None = None
         self._ended = trio.Event()
-        self._sleep = trio.CancelScope()
         self._keeping = trio.CancelScope()
         self._kept = trio.Event()
         self._kept.set()
         self._connection = self._new_connection()
-        encryption = options.encryption
-        self.sealing = None if encryption is None else Sealing(encryption, background, listener)
-        self.publishing = Publishing(self._send_request, self._connection.links, self._reschedule, self.sealing)
-        self.subscribing = Subscribing(self._send_request, self._announce, self._reschedule, self.sealing)
-        self.packets = Packets(self._connection.links, self._reschedule, self._announce)
-        if self.sealing is not None:
-            self.packets.sealer = PacketSealing(self.sealing, self.packets.incoming.on_opened)
-
-        self.inquiries = Inquiries(self._send_request)
-        self.updating = Updating(self._send_request, self.inquiries, self.publishing.published)
-        self.schemas = Schemas(self.inquiries, background, lambda: self.roster.local.identity)
-        self.user_packets = UserPackets(self.packets)
-        self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
-        self.rpc = Rpc(background, self.packets, self.streams, lambda: self.roster, lambda: self.server.version)
-        self.packets.incoming.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)
-        self.roster: Roster
-        self.room = m.RoomInfo()
-        self.server = m.ServerInfo()
+        super().__init__(background, self._connection.links, self._send_request, options.encryption, listener)
 
     @property
     def end(self) -> RoomDisconnected | None:
@@ -209,7 +151,7 @@ class Session:
         for tries_left in reversed(range(_JOIN_TRIES)):
             join = await self._connection.join(await self._credentials.token(), self._options.profile)
             self.roster = Roster(join.participant)
-            self._on_join(join)
+            self.on_join(join)
             try:
                 await self._establish()
                 break
@@ -227,7 +169,7 @@ class Session:
         self.streams.on_joined()
         self._kept = trio.Event()
         self._background.start_soon(self._keep_connected, name="room: connection")
-        self._background.start_soon(self._keep_time, name="room: timers")
+        self._background.start_soon(self.keep_time, name="room: timers")
         self._background.start_soon(self.publishing.keep_pace, name="room: pace")
         self._nursery.start_soon(self._raise_end, name="room: end")
 
@@ -260,11 +202,7 @@ class Session:
             with trio.move_on_after(_LAST_CALLS_S, shield=True):
                 await self.rpc.serving.wait_idle()
             await self._flush(in_haste=in_haste)
-        self.publishing.close()
-        self.subscribing.close(self._end)
-        self.packets.close(self._end)
-        self.user_packets.on_over(self._end)
-        self.inquiries.close(self._end or trio.ClosedResourceError("the room was left"))
+        self.close(self._end)
         self._keeping.cancel("the room is being left")
         with trio.CancelScope(shield=True):
             await self._kept.wait()  # so that there is one connection, in one state, to be left
@@ -292,10 +230,15 @@ class Session:
             self._background,
             self._endpoint,
             on_response=self._on_response,
-            on_message=self._on_message,
-            on_progress=self._on_progress,
-            on_links_lost=self._on_links_lost,
+            on_message=self.on_message,
+            on_progress=self.on_progress,
+            on_links_lost=self.on_links_lost,
         )
+
+    def _on_response(self, response: m.Response) -> None:
+        if isinstance(response, (m.RefreshToken, m.RoomMoved)):
+            self._credentials.refresh(response.token)
+        self.on_response(response)
 
     # --- losing and regaining the connection --------------------------------------------------------------------------
 
@@ -367,10 +310,7 @@ class Session:
         """Until further notice, requests are not heard. Where that is known already, nothing happens."""
         if self._is_heard:
             self._is_heard = False
-            self.publishing.on_signal_lost()
-            self.subscribing.on_signal_lost()
-            self.updating.on_signal_lost()
-            self.inquiries.on_signal_lost()
+            self.on_signal_lost()
 
     async def _take_up(self, remedy: Remedy) -> None:
         """One attempt, bounded in time. Raises ``ConnectError``."""
@@ -393,37 +333,25 @@ class Session:
         state = replace(state, received=self.packets.incoming.last_received())
         sid = self.roster.local.sid
         participants = (await self._connection.resume(await self._credentials.token(), sid, state)).participants
-        self._on_roster(self.roster.retain({info.sid for info in participants}) + self.roster.apply(participants))
+        self.on_present(participants)
         own = next((info for info in participants if info.sid == sid), self.roster.local)
         self._connection.resumed()
         self._is_heard = True
-        self.updating.on_connected()
-        self.inquiries.on_connected()
-        self.publishing.on_resumed(own.data_tracks)
-        self.subscribing.on_resumed()
+        self.on_resumed(own)
 
     async def _restart(self) -> None:
         """Another session, which begins as the first one did."""
-        self.publishing.on_session_lost()
-        self.subscribing.on_session_lost()
-        self.packets.on_session_lost()
-        self.rpc.calling.on_session_lost()
+        self.on_session_lost()
         await self._connection.leave()
         self._connection = self._new_connection()
         token = await self._credentials.token()
         profile = self._profile() if self._credentials.is_ours else Profile()
         join = await self._connection.join(token, profile, again=True)
         self.packets.on_session_replaced(self._connection.links)
-        self._on_join(join)
+        self.on_join(join)
         await self._establish()
         self._is_heard = True
-        self.updating.on_connected()  # before there is anything to subscribe to
-        self.inquiries.on_connected()
-        self.schemas.on_new_session()
-        self.publishing.on_connected(self._connection.links)
-        self.subscribing.on_connected()
-        self.packets.on_connected(self._connection.links)
-        self.rpc.calling.on_connected()
+        self.on_connected(self._connection.links)
 
     def _profile(self) -> Profile:
         """What a token from the application does not say: how this client has changed itself meanwhile."""
@@ -442,143 +370,13 @@ class Session:
         # of tracks elsewhere, in tasks that only borrowed the room, hear of it from their tracks.
         self._nursery.cancel_scope.cancel(str(end))
         self.rpc.close(end)
-        self.publishing.close()
-        self.subscribing.close(end)
-        self.packets.close(end)
-        self.user_packets.on_over(end)
-        self.inquiries.close(end)
+        self.close(end)
 
     async def _raise_end(self) -> None:
         """The end of the room from outside comes out of the room's block from here."""
         await self._ended.wait()
         assert self._end is not None
         raise copy(self._end) from self._end.__cause__  # what we keep must not keep the frames of the application
-
-    # --- time ---------------------------------------------------------------------------------------------------------
-
-    async def _keep_time(self) -> None:
-        """The one timer of the session's features."""
-        while True:
-            now = trio.current_time()
-            self.publishing.handle_timeout(now)
-            self.subscribing.handle_timeout(now)
-            self.packets.handle_timeout(now)
-            self.streams.handle_timeout(now)
-            with trio.CancelScope(deadline=self._next_timeout()) as self._sleep:
-                await trio.sleep_forever()
-
-    def _next_timeout(self) -> float:
-        features = (self.publishing, self.subscribing, self.packets, self.streams)
-        deadlines = (feature.next_timeout() for feature in features)
-        return min((deadline for deadline in deadlines if deadline is not None), default=math.inf)
-
-    def _reschedule(self, deadline: float | None) -> None:
-        """One of the features has something to do by then."""
-        if deadline is not None and deadline < self._sleep.deadline:
-            self._sleep.deadline = deadline
-
-    # --- what comes in ------------------------------------------------------------------------------------------------
-
-    def _on_message(self, label: str, data: bytes) -> None:
-        if label == DATA_TRACK:
-            self.subscribing.on_packet(data)
-        else:
-            self.packets.incoming.on_message(label, data)
-
-    def _on_small_packet(self, packet: p.DataPacket, _size: int) -> bool:
-        self._listener(packet)
-        return True
-
-    def _on_progress(self, label: str) -> None:
-        if label == RELIABLE:  # and the lossy one
-            self.packets.on_progress()
-        else:
-            self.publishing.on_progress()
-
-    def _on_links_lost(self) -> None:
-        self.publishing.on_links_lost()
-        self.packets.on_links_lost()
-        self.rpc.calling.on_links_lost()
-
-    def _on_join(self, join: m.Join) -> None:
-        """A session begins: who is here, of whom some may have been there in the session before."""
-        self.server = join.server
-        self.packets.incoming.own_identity = join.participant.identity
-        if self.sealing is not None:
-            self.sealing.on_joined(join.participant.identity)
-        self._on_room(m.RoomUpdate(join.room))
-        self._on_roster(self.roster.replace(join.participant, join.other_participants))
-        self._has_joined = True
-
-    def _on_response(self, response: m.Response) -> None:
-        match response:
-            case m.ParticipantUpdate(participants):
-                self._on_roster(self.roster.apply(participants))
-            case m.SubscriberHandles(handles):
-                self.subscribing.on_handles(handles)
-            case m.DataTrackPublished(info):
-                self.publishing.on_response(response)
-                self.updating.on_track_published(info.name)
-            case m.DataTrackUnpublished():
-                self.publishing.on_response(response)
-            case m.RequestResponse():
-                self.publishing.on_response(response)
-                self.inquiries.on_answer(response)
-            case m.DataBlobStored() | m.DataBlobFetched():
-                self.inquiries.on_answer(response)
-            case m.RoomUpdate():
-                self._on_room(response)
-            case m.Reconnected(last_message_seq=sequence):
-                self.packets.on_resumed(sequence)
-            case m.RefreshToken(token):
-                self._credentials.refresh(token)
-                self._listener(response)
-            case m.RoomMoved():
-                self._on_moved(response)
-            case m.SpeakersChanged() | m.ConnectionQualityUpdate() | m.SubscriptionPermissionUpdate():
-                self._listener(response)
-
-    def _on_moved(self, moved: m.RoomMoved) -> None:
-        """The server took us to another room, with the connections as they are. Nobody came along."""
-        self._credentials.refresh(moved.token)
-        self._on_roster(self.roster.replace(moved.participant, ()))
-        self.room = moved.room
-        self._listener(moved)
-        self._on_roster(self.roster.apply(moved.other_participants))
-
-    def _on_room(self, update: m.RoomUpdate) -> None:
-        self._listener(update)
-        self.room = update.room
-
-    def _on_roster(self, events: list[RosterEvent]) -> None:
-        back = {event.info.identity for event in events if isinstance(event, Joined)}
-        for event in events:
-            match event:
-                case Joined(info):
-                    self._listener(event)
-                    self.subscribing.on_participant(info)
-                    self.packets.on_participant(info, is_new=self._has_joined)
-                    self.rpc.calling.on_joined(info.identity)
-                case Left(info):
-                    if self.sealing is not None:
-                        self.sealing.on_participant_left(info.identity)
-                    if info.identity not in back:  # else its next list says which of its tracks go on
-                        self.subscribing.on_participant_left(info)
-                    self.packets.on_participant_left(info)
-                    self.rpc.calling.on_left(info.identity)
-                    self._listener(event)
-                case Changed(_, new):
-                    self._listener(event)
-                    self.subscribing.on_participant(new)
-                case SelfChanged(_, new):
-                    self._listener(event)
-                    self.publishing.on_own_tracks(new.data_tracks)
-                    self.subscribing.on_own_tracks(new.data_tracks)
-                    self.packets.on_permission(new.permission)
-                    self._on_own_permission(new.permission)
-
-    def _on_own_permission(self, permission: m.Permission | None) -> None:
-        self.subscribing.is_allowed = permission is None or permission.can_subscribe
 
     def stats(self) -> RoomStats:
         """A snapshot of everything that is counted."""
@@ -615,9 +413,6 @@ class Session:
 
     def _send_request(self, request: m.Request) -> None:
         self._connection.send_request(request)
-
-    def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished | ContinuityLost) -> None:
-        self._listener(event)
 
 
 def _after(error: ConnectError, loss: Loss) -> Loss:

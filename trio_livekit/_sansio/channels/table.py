@@ -188,6 +188,7 @@ class DataChannels:
 
     def _take_events(self, now: float) -> None:
         channels, append, manual_window = self._channels, self._events.append, self._manual_window
+        done = 0  # bytes of lossy messages: only reliable ones hold the peer back
         for event in self.association.poll_events():
             if event.__class__ is not sctp.MessageReceived:
                 self._on_event(event, now)
@@ -199,7 +200,9 @@ class DataChannels:
             else:
                 append(_new_message(MessageReceived, (stream_id, data, ppid == PPID_TEXT)))
                 if manual_window and not channel.reliable:
-                    self.association.consume(len(data))  # only reliable messages hold the peer back
+                    done += len(data)
+        if done:
+            self.association.consume(done)
 
     def _on_event(self, event: sctp.Event, now: float) -> None:
         if isinstance(event, sctp.StreamsReset):

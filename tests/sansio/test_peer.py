@@ -20,7 +20,7 @@ from .peers import STRANGER, A, B, End, connect, connected, kinds, make_pair, me
 
 DTLS_OVERHEAD = 37
 LARGEST_DATAGRAM = SctpConfig().mtu + DTLS_OVERHEAD
-ALERT, APPLICATION_DATA = 21, 23
+CHANGE_CIPHER_SPEC, ALERT, APPLICATION_DATA = 20, 21, 23
 
 
 def numbered(count: int, size: int = 200) -> list[bytes]:
@@ -100,6 +100,54 @@ def test_connecting_over_a_path_that_damages_packets(client):
     took.sort()
     assert took[150] < 0.1
     assert took[285] < 0.5
+
+
+class ReaderThatBlocks:
+    """What is between a DTLS server and pion as its client, which takes one record of data before it is connected.
+
+    At a second one it stops reading for good. Here the first copies of the server's Finished are damaged on the way.
+    """
+
+    def __init__(self, damaged: int) -> None:
+        self.damaged = damaged
+        self.early = 0
+        self.finished = 0
+
+    def __call__(self, data: bytes) -> bool:
+        """Whether the datagram is as good as lost."""
+        if data[0] == CHANGE_CIPHER_SPEC:
+            self.finished += 1
+        elif data[0] == APPLICATION_DATA and 0 < self.finished <= self.damaged:
+            self.early += 1
+        return self.early > 1 or (data[0] == CHANGE_CIPHER_SPEC and self.finished <= self.damaged)
+
+
+@pytest.mark.parametrize(("damaged", "most_s"), [(0, 0.1), (1, 0.3), (2, 0.6), (3, 1.2)])
+def test_a_client_that_is_not_connected_yet_is_spared_data(damaged, most_s):
+    for delay_s in (0.001, 0.02):
+        pair = make_pair(LinkModel(delay_s=delay_s), client="b")
+        began = pair.now
+        pair.a_to_b.drop = reader = ReaderThatBlocks(damaged)
+        connect(pair, 5)
+        assert pair.now - began < most_s + 6 * delay_s
+        assert reader.finished == damaged + 1
+
+
+def test_a_server_whose_client_waits_for_it_speaks_again():
+    """Its first word is lost, and the client says nothing before it is spoken to."""
+    pair = make_pair(LinkModel(delay_s=0.001), client="b")
+    said = 0
+
+    def is_first(data: bytes) -> bool:
+        nonlocal said
+        said += data[0] == APPLICATION_DATA
+        return data[0] == APPLICATION_DATA and said == 1
+
+    pair.a_to_b.drop = is_first
+    pair.b_to_a.drop = lambda data: data[0] == APPLICATION_DATA and said < 2
+    began = pair.now
+    connect(pair, 5)
+    assert 0.5 < pair.now - began < 1.5
 
 
 @pytest.mark.parametrize(

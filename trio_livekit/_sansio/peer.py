@@ -64,6 +64,11 @@ was damaged on the way to a server is mended within a second, or it is not at al
 PATIENT_SCTP = SctpConfig(handshake_retries=40)
 """The peer may be held up in its half of the DTLS handshake. It is ICE that says when there is no point in waiting."""
 
+_QUIET_S = 0.5
+"""How long a DTLS server waits, after the first record of data and until the client shows that it is connected, before
+the next one. A client whose copy of the server's Finished was damaged repeats its own after 0.1 and 0.3 seconds; but
+pion stops reading for good when it gets a second record of data before that, and its server gives up 10 s later."""
+
 _EARLY_DATAGRAMS = 8
 """DTLS datagrams kept until the descriptions are exchanged: the peer may be quicker than its answer."""
 
@@ -165,6 +170,9 @@ class Peer:
         self._early: list[bytes] = []
         self._events: list[PeerEvent] = []
         self._had_path = self._secure = self._silent = False
+        self._is_heard = False  # the other end is connected as well: its data comes, or it was connected before us
+        self._quiet_s = _QUIET_S
+        self._quiet_until: float | None = None
         self._over = self._said_goodbye = False
         self._dtls_due = True
 
@@ -304,9 +312,23 @@ class Peer:
             self._dtls_due = False
             if flight := dtls.datagrams_to_send(now):
                 out.append((path, flight))
-        if self._secure and (packets := channels.datagrams_to_send(now)):
+                self._on_flight(now)
+        if self._secure and (packets := channels.datagrams_to_send(now)) and (self._is_heard or self._may_speak(now)):
             out.append((path, dtls.seal_many(packets)))
         return out
+
+    def _on_flight(self, now: float) -> None:
+        """The client repeats its flight, at growing intervals: it has yet to get our Finished."""
+        if self._quiet_until is not None:
+            self._quiet_s *= 2
+            self._quiet_until = now + self._quiet_s
+
+    def _may_speak(self, now: float) -> bool:
+        """Whether data may leave although the client may not be connected. What may not is lost, and said again."""
+        if self._quiet_until is not None and now < self._quiet_until:
+            return False
+        self._quiet_until = now + self._quiet_s
+        return True
 
     def next_timeout(self) -> float | None:
         """When ``handle_timeout`` is due, whatever else happens."""
@@ -354,6 +376,7 @@ class Peer:
             return any(heard)
         packets = dtls.receive_datagrams(datagrams, now)
         if packets:
+            self._is_heard = True
             channels.receive_datagrams(packets, now)
         if dtls.has_news:
             self._settle_dtls(now)
@@ -399,6 +422,7 @@ class Peer:
             match event:
                 case HandshakeCompleted():
                     self._secure = True
+                    self._is_heard = self._is_heard or self._dtls.role is Role.CLIENT
                     self._channels.connect(now, round_trip_s=self.ice.statistics().rtt_s)
                 case ConnectionFailed():
                     self._fail(f"DTLS failed: {event.reason}")

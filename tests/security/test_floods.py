@@ -106,7 +106,7 @@ async def test_a_client_that_says_odd_things_ends_itself_at_worst(seed: int) -> 
     rng = random.Random(f"requests {seed}")
     samples = [entry.data for entry in recorded("request")]
     async with serve() as server, lk.connect(server.url, server.token("bob", "room")) as bob:
-        for _ in range(4):
+        for _ in range(2):
             async with signal_client(server, "mallory", "room", can_update_own_metadata=True) as mallory:
                 await mallory.expect(m.Join)
                 with trio.move_on_after(0.2):
@@ -185,13 +185,13 @@ async def test_s34_a_flood_of_data_in_one_room_leaves_the_others_alone() -> None
 
         nursery.start_soon(flood)
         with trio.fail_after(20):
-            for number in range(30):
+            for number in range(10):
                 await ann.publish_data(b"%d" % number)
                 assert (await to_bob.receive()).payload == b"%d" % number
                 await bob.publish_data(b"%d" % number)
                 assert (await to_ann.receive()).payload == b"%d" % number
         nursery.cancel_scope.cancel("enough")
-    assert sent > 30
+    assert sent > 10
 
 
 def test_the_corpus_of_signalling_can_be_read_back() -> None:

@@ -16,6 +16,9 @@ from trio_livekit._sansio.signal import messages as m
 from trio_livekit._transport.websocket import UpgradeRefused
 from trio_livekit._wire.signal import encode_join_request
 from trio_livekit.server import Limits, serve
+from trio_livekit.server.admission import Doorkeeper
+from trio_livekit.server.http import HttpRequest
+from trio_livekit.tokens import access_token
 
 from .clients import http, raw_http, signal_client
 
@@ -164,6 +167,15 @@ async def test_attributes_in_the_query(server):
         assert (await client.expect(m.Join)).participant.attributes == {"k": "v"}
     for bad in ("!", urlsafe_b64encode(b"[1]").decode(), urlsafe_b64encode(b'{"k": 1}').decode()):
         assert await validate(server, token, attributes=bad) == (400, "cannot decode attributes")
+
+
+@pytest.mark.parametrize(("sdk", "waits"), [(1, True), (5, True), (8, False), (9, False)])
+def test_the_answer_is_kept_back_from_clients_that_are_not_ready_for_it(sdk, waits):
+    token = access_token("key", "s" * 32, identity="ann", room="den")
+    query = {"join_request": encode_join_request(m.JoinRequest(m.ClientInfo(sdk)))}
+    request = HttpRequest("GET", "/rtc/v1", query, {"authorization": f"Bearer {token}"}, b"")
+    visit = Doorkeeper("key", "s" * 32, Limits()).admit(request)
+    assert (visit.answer_after_s > 0) is waits
 
 
 async def test_a_refused_upgrade_tells_the_client_why(server):

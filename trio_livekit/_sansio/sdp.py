@@ -334,9 +334,13 @@ def _data_lines(local: LocalDescription, head: Line, mid: str | None, sctp: str)
 
 
 def _rejection_lines(section: MediaSection) -> list[Line]:
-    """The same section with port 0 (RFC 3264 section 6), and left out of the bundle."""
+    """The same section with port 0 (RFC 3264 section 6), and left out of the bundle.
+
+    Its formats do not matter, but pion wants to know the codec of every payload type other than 0.
+    """
+    formats = ["0"] if "RTP" in section.protocol else section.formats
     lines = [
-        Line("m", f"{section.media} 0 {section.protocol} {' '.join(section.formats)}"),
+        Line("m", f"{section.media} 0 {section.protocol} {' '.join(formats)}"),
         Line("c", "IN IP4 0.0.0.0"),
         Line("a", "inactive"),
     ]

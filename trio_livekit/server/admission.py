@@ -39,6 +39,13 @@ _REFRESHED_TTL_S = 600.0
 _MAX_CAPABILITIES = 16
 """How many of a client's capabilities are passed on."""
 
+_ANSWER_AFTER_S = 0.2
+"""A livekit-server takes some time to answer an offer. The JavaScript and Go SDKs count on it: an answer that follows
+the join response at once finds them without a description of their own, and they never connect."""
+
+_PROMPT_SDKS = (8, 9, 12)
+"""Rust, Python and Node (``ClientInfo.SDK``): ours says that it is Python, and the others share the one in Rust."""
+
 _TOKEN_TEXTS = {
     AccessTokenErrorReason.UNKNOWN_KEY: "invalid API key",
     AccessTokenErrorReason.BAD_SIGNATURE: "invalid token, error: token signature is invalid",
@@ -55,6 +62,8 @@ class Visit:
     admission: Admission
     reconnect: bool = False
     offer: Offer | None = field(default=None, repr=False)
+    answer_after_s: float = 0.0
+    """How long to keep the answer to the offer back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +79,8 @@ class Doorkeeper:
         claims = self._claims(request)
         asked = _join_request(request)
         admission = self._admission(claims, asked, two_peers="join_request" not in request.query)
-        return Visit(admission, asked.reconnect, asked.publisher_offer)
+        delay_s = 0.0 if asked.client_info.sdk in _PROMPT_SDKS else _ANSWER_AFTER_S
+        return Visit(admission, asked.reconnect, asked.publisher_offer, delay_s)
 
     def _claims(self, request: HttpRequest) -> Claims:
         header = request.headers.get("authorization")

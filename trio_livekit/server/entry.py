@@ -123,7 +123,7 @@ class Entry:
             if not visit.reconnect:
                 await self._members.start(member.run)
             offer = None if visit.reconnect else visit.offer
-            await signal.run(lambda: member.converse(signal, offer))
+            await signal.run(lambda: member.converse(signal, offer, visit.answer_after_s))
         finally:
             member.detach(signal)
 

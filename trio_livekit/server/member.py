@@ -177,11 +177,12 @@ class Member:
             if link is not None:
                 link.close()
 
-    async def converse(self, signal: SignalConnection, offer: m.Offer | None) -> None:
+    async def converse(self, signal: SignalConnection, offer: m.Offer | None, answer_after_s: float) -> None:
         """Say what opens a session, then act on the requests of the client, one after the other."""
         if self._server_offers and (self._subscriber is None or self._subscriber.closed):
             await self._offer_subscriber()
         if offer is not None:
+            await trio.sleep(answer_after_s)
             await self._on_offer(offer)
         while (request := await signal.receive()) is not None:
             await self._handle(request)

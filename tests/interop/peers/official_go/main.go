@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/livekit/protocol/livekit"
 	"github.com/livekit/protocol/logger"
 	lksdk "github.com/livekit/server-sdk-go/v2"
 	"github.com/livekit/server-sdk-go/v2/e2ee"
+	"github.com/pion/webrtc/v4"
 )
 
 type message map[string]any
@@ -107,7 +109,21 @@ func connect(c command) (message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return message{"identity": room.LocalParticipant.Identity()}, nil
+	return message{"identity": room.LocalParticipant.Identity()}, waitForChannel()
+}
+
+// What the SDK sends before its channel is open is lost without a word, also when it says that it is connected.
+func waitForChannel() error {
+	for range 1000 {
+		for _, entry := range room.LocalParticipant.GetPublisherPeerConnection().GetStats() {
+			channel, ok := entry.(webrtc.DataChannelStats)
+			if ok && channel.Label == "_reliable" && channel.State == webrtc.DataChannelStateOpen {
+				return nil
+			}
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return errors.New("the channel for reliable packets does not open")
 }
 
 func encrypted(key string) (lksdk.ConnectOption, error) {

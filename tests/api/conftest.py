@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import trio_livekit as lk
-from tests.support.servers import EmbeddedServer, RealServer
+from tests.support.servers import KINDS, EmbeddedServer, RealServer, open_server
 from trio_livekit.server import serve
 
 if TYPE_CHECKING:
@@ -37,14 +37,11 @@ async def embedded_server() -> AsyncIterator[EmbeddedServer]:
         yield EmbeddedServer(server)
 
 
-@pytest.fixture(params=["livekit-server", "embedded"])
+@pytest.fixture(params=KINDS)
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerUnderTest]:
     """Both servers, one after the other."""
-    if request.param == "embedded":
-        async with serve() as server:
-            yield EmbeddedServer(server)
-    else:
-        yield RealServer(request.getfixturevalue("livekit_server"))
+    async with open_server(request.param, lambda: request.getfixturevalue("livekit_server")) as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import time
 import traceback
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -19,6 +19,7 @@ from tests.support import room_service
 from tests.support.leaks import nothing_left_behind
 from tests.support.livekit import free_port
 from tests.support.old_server import without_v1
+from tests.support.rooms import next_event
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal.messages import Capability, UpdateMetadata
 from trio_livekit.server import Limits, serve
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
 
 Reason = lk.ConnectErrorReason
-Event = TypeVar("Event")
 
 
 async def refusal(url: str, token: str, **options: float) -> lk.ConnectError:
@@ -74,14 +74,6 @@ async def test_running_out_of_files_at_every_step(real_server: RealServer, room_
             async with lk.connect(real_server.url, token):
                 pass
     assert error is None
-
-
-async def next_event(events: lk.RoomEvents, kind: type[Event]) -> Event:
-    with trio.fail_after(10):
-        async for event in events:
-            if isinstance(event, kind):
-                return event
-    raise AssertionError(f"no {kind.__name__} came")
 
 
 # --- refused ----------------------------------------------------------------------------------------------------------

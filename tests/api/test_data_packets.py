@@ -12,6 +12,7 @@ import trio.testing
 import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
+from tests.support.rooms import next_event
 from trio_livekit import events as ev
 
 if TYPE_CHECKING:
@@ -278,13 +279,6 @@ async def test_nonsense(pair: Pair, arguments: dict[str, object]) -> None:
 
 
 # --- other kinds ------------------------------------------------------------------------------------------------------
-
-
-async def next_event(events: lk.RoomEvents, kind: type[ev.RoomEvent]) -> ev.RoomEvent:
-    with trio.fail_after(5):
-        while not isinstance(event := await events.receive(), kind):
-            pass
-    return event
 
 
 async def test_dtmf(pair: Pair) -> None:

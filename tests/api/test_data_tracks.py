@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import trio_livekit as lk
+from tests.support.rooms import remote_track
 from tests.support.servers import EmbeddedServer
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
@@ -30,12 +31,7 @@ async def published(pair: Pair, name: str = "track") -> AsyncIterator[tuple[lk.L
     """A track of alice's, and the same as bob sees it."""
     alice, bob = pair
     async with alice.publish_data_track(name) as track:
-        yield track, await remote_track(bob, name)
-
-
-async def remote_track(room: lk.Room, name: str, identity: str = "alice") -> lk.RemoteDataTrack:
-    participant = await room.wait_for_participant(identity)
-    return await participant.data_tracks.wait_for(name)
+        yield track, await remote_track(bob, "alice", name)
 
 
 async def push_until_received(track: lk.LocalDataTrack, frames: lk.DataTrackSubscription, payload: bytes) -> bytes:
@@ -165,7 +161,7 @@ async def test_leaving_the_block_sends_what_was_accepted_first(server: ServerUnd
     alice, bob = pair
     async with AsyncExitStack() as stack:
         async with alice.publish_data_track("burst") as track:
-            remote = await remote_track(bob, "burst")
+            remote = await remote_track(bob, "alice", "burst")
             frames = await stack.enter_async_context(remote.subscribe())
             for number in range(10):
                 track.try_push(bytes([number]) * 5000)
@@ -274,7 +270,7 @@ async def test_unpublishing_ends_the_reader_normally(pair: Pair) -> None:
     alice, bob = pair
     async with AsyncExitStack() as stack:
         async with alice.publish_data_track("brief") as track:
-            remote = await remote_track(bob, "brief")
+            remote = await remote_track(bob, "alice", "brief")
             assert remote.is_published
             frames = await stack.enter_async_context(remote.subscribe())
             track.try_push(b"only")
@@ -330,7 +326,7 @@ async def test_a_name_is_free_again_at_once(pair: Pair) -> None:
     async with published((alice, bob), "again") as (track, remote):
         while remote.sid != track.sid:  # one of those before, that bob has yet to hear the end of
             await remote.wait_unpublished()
-            remote = await remote_track(bob, "again")
+            remote = await remote_track(bob, "alice", "again")
         async with remote.subscribe() as frames:
             track.try_push(b"x")
             assert (await frames.receive()).payload == b"x"
@@ -340,7 +336,7 @@ async def test_a_publisher_that_leaves_ends_its_readers_normally(server: ServerU
     async with lk.connect(server.url, server.token("bob", room_name)) as bob, AsyncExitStack() as stack:
         async with lk.connect(server.url, server.token("alice", room_name)) as alice:
             async with alice.publish_data_track("track"):
-                remote = await remote_track(bob, "track")
+                remote = await remote_track(bob, "alice", "track")
                 frames = await stack.enter_async_context(remote.subscribe())
                 participant = bob.participants["alice"]
         assert [frame async for frame in frames] == []
@@ -372,7 +368,7 @@ async def test_a_publisher_that_is_cancelled_unpublishes(pair: Pair) -> None:
     alice, bob = pair
     with trio.CancelScope() as scope:
         async with alice.publish_data_track("cut"):
-            remote = await remote_track(bob, "cut")
+            remote = await remote_track(bob, "alice", "cut")
             scope.cancel()
             await trio.sleep_forever()
     await remote.wait_unpublished()
@@ -549,7 +545,7 @@ async def test_a_server_that_subscribes_by_itself(
         requests: list[m.UpdateDataSubscription] = []
         monkeypatch.setattr(room._session.subscribing, "_send_request", requests.append)
         for track in tracks:
-            remote = await remote_track(room, track.name)
+            remote = await remote_track(room, "alice", track.name)
             while remote.sid not in room._session.subscribing._core._handles:  # noqa: ASYNC110 - it is the server's word
                 await trio.sleep(0.01)
             async with remote.subscribe() as frames:
@@ -605,7 +601,7 @@ async def test_64_tracks_at_once(pair: Pair) -> None:
                 await trio.sleep(0.1)
 
     async def subscribe(name: str) -> None:
-        remote = await remote_track(bob, name)
+        remote = await remote_track(bob, "alice", name)
         async with remote.subscribe() as frames:
             received[name] = (await frames.receive()).payload
 

@@ -14,6 +14,7 @@ from trio.testing import assert_checkpoints
 
 import trio_livekit as lk
 from tests.support.cancel import cancel_everywhere
+from tests.support.rooms import remote_track
 from trio_livekit import events as ev
 from trio_livekit._sansio.tracks.packet import decode
 from trio_livekit._session import rpc
@@ -83,11 +84,6 @@ async def encrypted_pair(secret: str = SECRET, other: str = SECRET) -> AsyncIter
         yield alice, bob
 
 
-async def remote_track(room: lk.Room, identity: str = "alice", name: str = "track") -> lk.RemoteDataTrack:
-    participant = await room.wait_for_participant(identity)
-    return await participant.data_tracks.wait_for(name)
-
-
 async def arrives(track: lk.LocalDataTrack, frames: lk.DataTrackSubscription, payload: bytes) -> None:
     """A frame gets through; large ones may be lost on the way to a livekit-server that has been idle."""
     for _ in range(5):
@@ -112,7 +108,7 @@ async def test_frames_of_all_sizes_arrive(stage: Stage) -> None:
     alice = await stage.join("alice", lk.Encryption(shared_key=SECRET))
     bob = await stage.join("bob", lk.Encryption(shared_key=SECRET.encode()))
     track = await stage.publish(alice)
-    remote = await remote_track(bob)
+    remote = await remote_track(bob, "alice", "track")
     assert track.encryption is remote.encryption is lk.EncryptionType.GCM
     assert remote.uses_e2ee
     frames = await stage.subscribe(bob)
@@ -210,7 +206,7 @@ async def test_a_sender_that_comes_back_with_its_first_key(stage: Stage) -> None
     for _ in range(2):
         ours = hkdf()
         async with stage.connect("alice", ours) as alice, alice.publish_data_track("track") as track:
-            async with (await remote_track(bob)).subscribe() as frames:
+            async with (await remote_track(bob, "alice", "track")).subscribe() as frames:
                 await arrives(track, frames, b"first key")
                 await ours.ratchet_shared_key()
                 await ours.ratchet_shared_key()
@@ -275,7 +271,7 @@ async def test_plain_tracks_are_refused_unless_their_publisher_is_allowed(stage:
     bob = await stage.join("bob", hkdf())
     carol = await stage.join("carol", hkdf(plaintext_from=["alice"]))
     track = await stage.publish(alice)
-    remote = await remote_track(bob)
+    remote = await remote_track(bob, "alice", "track")
     assert track.encryption is remote.encryption is lk.EncryptionType.NONE
     with pytest.raises(lk.SubscribeError, match="not allowed plaintext") as refused:
         async with remote.subscribe():
@@ -288,7 +284,7 @@ async def test_encrypted_tracks_are_refused_where_there_are_no_keys(stage: Stage
     alice, bob = await stage.join("alice", hkdf()), await stage.join("bob", None)
     await stage.publish(alice)
     with pytest.raises(lk.SubscribeError, match="this room has no keys") as refused:
-        async with (await remote_track(bob)).subscribe():
+        async with (await remote_track(bob, "alice", "track")).subscribe():
             pytest.fail("subscribed")
     assert refused.value.reason is lk.SubscribeErrorReason.ENCRYPTED
     assert bob.decryption_failures == {}
@@ -324,7 +320,7 @@ async def test_several_tracks_and_readers_under_one_key() -> None:
     async with encrypted_pair() as (alice, bob), AsyncExitStack() as stack:
         tracks = [await stack.enter_async_context(alice.publish_data_track(f"{n}")) for n in range(4)]
         readers = [
-            await stack.enter_async_context((await remote_track(bob, name=track.name)).subscribe())
+            await stack.enter_async_context((await remote_track(bob, "alice", track.name)).subscribe())
             for track in tracks * 2
         ]
         for track in tracks:
@@ -578,7 +574,7 @@ async def test_no_key_is_written_anywhere(caplog: pytest.LogCaptureFixture, caps
     caplog.set_level(logging.DEBUG)
     secret, other = "the secret of alice and bob", "what bob has instead"
     async with encrypted_pair(secret, other) as (alice, bob), alice.publish_data_track("track") as track:
-        async with (await remote_track(bob)).subscribe() as frames:
+        async with (await remote_track(bob, "alice", "track")).subscribe() as frames:
             track.try_push(b"frame")
             await undecryptable(frames, 1)
     keys = hkdf(secret)

@@ -12,6 +12,7 @@ import trio.testing
 import trio_livekit as lk
 from tests.support.old_server import without_v1
 from tests.support.proxy import signal_proxy
+from tests.support.rooms import next_event
 from trio_livekit import events as ev
 
 if TYPE_CHECKING:
@@ -24,14 +25,6 @@ QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=1
 
 def own_token(server: ServerUnderTest, room_name: str, identity: str = "alice", **more: Any) -> str:
     return server.token(identity, room_name, can_update_own_metadata=True, **more)
-
-
-async def until(events: lk.RoomEvents, kind: type[Event]) -> Event:
-    with trio.fail_after(10):
-        async for event in events:
-            if isinstance(event, kind):
-                return event
-    raise AssertionError(f"no {kind.__name__} came")
 
 
 # --- name, metadata, attributes ---------------------------------------------------------------------------------------
@@ -54,7 +47,7 @@ async def test_name_metadata_and_attributes(server: ServerUnderTest, room_name: 
         await me.set_attributes({"new": ""})
         assert dict(me.attributes) == {"kept": "1"}
         while bob.participants["alice"].attributes != me.attributes:
-            await until(events, ev.ParticipantAttributesChanged)
+            await next_event(events, ev.ParticipantAttributesChanged)
         assert (bob.participants["alice"].name, bob.participants["alice"].metadata) == ("Alice ☂", "about alice")
 
 
@@ -108,7 +101,7 @@ async def test_changes_asked_for_while_signalling_is_lost(server: ServerUnderTes
             alice.events() as events,
         ):
             proxy.cut(refuse=True)
-            await until(events, ev.Reconnecting)
+            await next_event(events, ev.Reconnecting)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(alice.local_participant.set_name, "Alice")
                 nursery.start_soon(alice.local_participant.set_attributes, {"key": "value"})
@@ -116,7 +109,7 @@ async def test_changes_asked_for_while_signalling_is_lost(server: ServerUnderTes
                 proxy.refuses = False
             me = alice.local_participant
             assert (me.name, dict(me.attributes)) == ("Alice", {"key": "value"})
-            assert (await until(events, ev.Reconnected)).resumed
+            assert (await next_event(events, ev.Reconnected)).resumed
 
 
 async def test_a_change_whose_answer_is_lost(server: ServerUnderTest, room_name: str) -> None:
@@ -142,7 +135,7 @@ async def test_changes_over_a_new_session(embedded_server: EmbeddedServer, room_
             await alice.local_participant.set_metadata("before")
             proxy.refuses = True
             embedded_server.server.drop_peers(room_name, "alice")
-            await until(events, ev.Reconnecting)
+            await next_event(events, ev.Reconnecting)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(alice.local_participant.set_name, "Alice")
                 await trio.testing.wait_all_tasks_blocked(0.01)
@@ -214,12 +207,12 @@ async def test_who_may_subscribe(server: ServerUnderTest, room_name: str) -> Non
         remote = await (await bob.wait_for_participant("alice")).data_tracks.wait_for("secret")
         async with remote.subscribe(buffer_size=1000) as frames:
             alice.local_participant.set_track_subscription_permissions([])
-            denied = await until(events, ev.SubscriptionPermissionChanged)
+            denied = await next_event(events, ev.SubscriptionPermissionChanged)
             assert (denied.track, denied.is_allowed, remote.is_allowed) == (remote, False, False)
             track.try_push(b"for nobody")
             permission = lk.TrackSubscriptionPermission("bob", tracks=("secret",))
             alice.local_participant.set_track_subscription_permissions([permission])
-            granted = await until(events, ev.SubscriptionPermissionChanged)
+            granted = await next_event(events, ev.SubscriptionPermissionChanged)
             assert (granted.track, granted.is_allowed) == (remote, True)
             with trio.fail_after(10):
                 await _flows_again(track, frames)
@@ -241,7 +234,7 @@ async def test_who_may_not_have_a_track_any_more_loses_it_and_the_others_read_on
         (await (await recorder.wait_for_participant("alice")).data_tracks.wait_for("track")).subscribe() as recorded,
     ):
         alice.local_participant.set_track_subscription_permissions([lk.TrackSubscriptionPermission("carol")])
-        assert not (await until(events, ev.SubscriptionPermissionChanged)).is_allowed
+        assert not (await next_event(events, ev.SubscriptionPermissionChanged)).is_allowed
         with trio.fail_after(10):
             await _flows_again(track, kept)
             await _flows_again(track, recorded)
@@ -280,7 +273,7 @@ async def test_permissions_outlive_the_session(embedded_server: EmbeddedServer, 
         sid = track.sid
         async with alice.events() as events:
             server.drop_peers(room_name, "alice")
-            await until(events, ev.Reconnected)
+            await next_event(events, ev.Reconnected)
         with trio.fail_after(10):
             while track.sid == sid:
                 await trio.testing.wait_all_tasks_blocked(0.001)
@@ -323,7 +316,7 @@ async def test_a_client_that_may_not_publish_any_more(server: ServerUnderTest, r
                 await trio.sleep_forever()
         assert error.value.reason is lk.PublishErrorReason.UNPUBLISHED
         while alice.local_participant.permission.can_publish_data:  # type: ignore[union-attr]
-            await until(events, ev.ParticipantPermissionsChanged)
+            await next_event(events, ev.ParticipantPermissionsChanged)
         with pytest.raises(lk.PublishError) as error:
             async with alice.publish_data_track("track"):
                 pytest.fail("published")
@@ -358,7 +351,7 @@ async def test_what_a_room_tells_of_itself(server: ServerUnderTest, room_name: s
 async def test_a_fresh_token_is_told(server: ServerUnderTest, room_name: str) -> None:
     async with lk.connect(server.url, own_token(server, room_name)) as room, room.events() as events:
         await room.local_participant.set_name("Alice")
-        event = await until(events, ev.TokenRefreshed)
+        event = await next_event(events, ev.TokenRefreshed)
         assert event.token not in repr(event)
     async with lk.connect(server.url, event.token) as room:
         assert room.local_participant.name == "Alice"

@@ -11,11 +11,10 @@ import trio
 import trio_livekit as lk
 from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
-from tests.support.servers import EmbeddedServer, RealServer
+from tests.support.servers import KINDS, RealServer, open_server
 from tests.support.walls import Firewall, impatient_ice
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
-from trio_livekit.server import serve
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -26,16 +25,13 @@ if TYPE_CHECKING:
 QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=20.0)
 
 
-@pytest.fixture(params=["livekit-server", "embedded"])
+@pytest.fixture(params=KINDS)
 async def udp_server(
     request: pytest.FixtureRequest, start_livekit_server: Callable[[dict[str, object]], LiveKitServer]
 ) -> AsyncIterator[ServerUnderTest]:
     """Servers that are reached over UDP or not at all."""
-    if request.param == "embedded":
-        async with serve() as server:
-            yield EmbeddedServer(server)
-    else:
-        yield RealServer(start_livekit_server({"rtc": {"tcp_port": 0}}))
+    async with open_server(request.param, lambda: start_livekit_server({"rtc": {"tcp_port": 0}})) as server:
+        yield server
 
 
 class Talk:

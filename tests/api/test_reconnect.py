@@ -16,6 +16,7 @@ from tests.support.cancel import count_checkpoints, run_cancelled_at
 from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
+from tests.support.rooms import remote_track
 from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal.messages import Simulate
@@ -65,11 +66,6 @@ async def until_reconnected(events: lk.RoomEvents, *, resumed: bool) -> list[ev.
             between.append(event)
     assert event.resumed is resumed
     return between
-
-
-async def remote_track(room: lk.Room, identity: str, name: str) -> lk.RemoteDataTrack:
-    with trio.fail_after(10):
-        return await (await room.wait_for_participant(identity)).data_tracks.wait_for(name)
 
 
 @asynccontextmanager

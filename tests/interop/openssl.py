@@ -85,12 +85,6 @@ def udp_socket() -> socket.socket:
     return sock
 
 
-def free_port() -> int:
-    with udp_socket() as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
 class Endpoint:
     """One of our connections on a UDP socket, driven until a condition holds."""
 

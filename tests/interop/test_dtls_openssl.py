@@ -26,7 +26,8 @@ from trio_livekit._sansio.dtls import (
 )
 from trio_livekit._transport.certificate import generate_certificate
 
-from .openssl import Endpoint, OpenSsl, free_port, needs_openssl, run_openssl, udp_socket, write_certificate
+from ..support.livekit import free_port
+from .openssl import Endpoint, OpenSsl, needs_openssl, run_openssl, udp_socket, write_certificate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,7 +85,7 @@ def check_session(endpoint: Endpoint, process: OpenSsl) -> None:
 
 
 def run_as_client(config: Config, ours: LocalCertificate, peer: Fingerprint, options: list[str]) -> Endpoint:
-    port = free_port()
+    port = free_port("udp")
     with run_openssl("s_server", "-accept", f"127.0.0.1:{port}", *COMMON, *options) as process, udp_socket() as sock:
         process.wait_for(b"ACCEPT")
         endpoint = Endpoint(connection(Role.CLIENT, ours, peer, config), sock, ("127.0.0.1", port))
@@ -196,7 +197,7 @@ def test_small_datagrams(ours: LocalCertificate, theirs: LocalCertificate, tmp_p
 def test_wrong_server_certificate_ends_the_handshake(
     ours: LocalCertificate, theirs: LocalCertificate, tmp_path: Path
 ) -> None:
-    port, options = free_port(), write_certificate(theirs, tmp_path)
+    port, options = free_port("udp"), write_certificate(theirs, tmp_path)
     with (
         run_openssl("s_server", "-accept", f"127.0.0.1:{port}", *COMMON, *options) as process,
         udp_socket() as sock,

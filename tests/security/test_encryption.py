@@ -14,7 +14,7 @@ import trio
 
 import trio_livekit as lk
 from tests.session.fakes import FakeLinks
-from tests.support.servers import EmbeddedServer, RealServer
+from tests.support.servers import KINDS, open_server
 from trio_livekit import events as ev
 from trio_livekit._sansio.encryption.key import IV_BYTES
 from trio_livekit._sansio.packets import messages as p
@@ -35,13 +35,10 @@ SECRET = "the same passphrase everywhere"
 HKDF = lk.KeyDerivation.HKDF
 
 
-@pytest.fixture(params=["livekit-server", "embedded"])
+@pytest.fixture(params=KINDS)
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[ServerUnderTest]:
-    if request.param == "embedded":
-        async with serve() as server:
-            yield EmbeddedServer(server)
-    else:
-        yield RealServer(request.getfixturevalue("livekit_server"))
+    async with open_server(request.param, lambda: request.getfixturevalue("livekit_server")) as server:
+        yield server
 
 
 def keys(secret: str = SECRET, **options: object) -> lk.Encryption:

@@ -15,7 +15,7 @@ import trio
 import trio_livekit as lk
 from tests.api.test_reconnect import QUICK, flowing, until_reconnected
 from tests.support.proxy import signal_proxy
-from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
+from tests.support.servers import KINDS, ServerUnderTest, open_server
 from trio_livekit import events as ev
 from trio_livekit.server import serve
 
@@ -29,16 +29,13 @@ _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 _PASSWORDS = re.compile(r"^a=ice-pwd:(\S+)", re.MULTILINE)
 
 
-@pytest.fixture(params=["livekit-server", "embedded"])
+@pytest.fixture(params=KINDS)
 async def server(
     request: pytest.FixtureRequest, start_livekit_server: Callable[[dict[str, object]], LiveKitServer]
 ) -> AsyncIterator[ServerUnderTest]:
     """Of either kind; the real one with a TURN server, whose credentials it hands out."""
-    if request.param == "embedded":
-        async with serve() as server:
-            yield EmbeddedServer(server)
-    else:
-        yield RealServer(start_livekit_server({"turn": {}}))
+    async with open_server(request.param, lambda: start_livekit_server({"turn": {}})) as server:
+        yield server
 
 
 class Secrets:

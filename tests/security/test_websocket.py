@@ -17,6 +17,7 @@ import trio
 import trio.testing
 
 import trio_livekit as lk
+from tests.support.heads import read_head
 from tests.support.tls import make_certificate
 from trio_livekit._sansio.signal.frames import MAX_PIECES
 from trio_livekit._transport.websocket import (
@@ -48,10 +49,7 @@ def _short(length: int) -> bytes:
 
 async def request_key(stream: trio.abc.Stream) -> bytes:
     """The key of the upgrade that the client asks for."""
-    head = b""
-    while b"\r\n\r\n" not in head:
-        head += await stream.receive_some()
-    match = re.search(rb"(?i)sec-websocket-key: *(\S+)", head)
+    match = re.search(rb"(?i)sec-websocket-key: *(\S+)", await read_head(stream))
     assert match
     return match[1]
 

@@ -11,6 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 import trio_livekit as lk
+from tests.support.heads import read_head
 from tests.support.leaks import nothing_left_behind
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.joining import SignalRequest, signal_base_url
@@ -46,9 +47,7 @@ async def signal_server(
     requested = trio.Event()
 
     async def handle(stream: trio.SocketStream) -> None:
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += await stream.receive_some()
+        head = await read_head(stream)
         requested.set()
         if hold is not None:
             await hold.wait()

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from .heads import read_head
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -31,12 +33,9 @@ class FakeCloud:
 
     async def serve(self, stream: trio.SocketStream) -> None:
         async with stream:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                chunk = await stream.receive_some()
-                if not chunk:
-                    return
-                head += chunk
+            head = await read_head(stream)
+            if not head:
+                return
             line = head.split(b"\r\n")[0].decode()
             self.requests.append(line.split("?")[0])
             if "/settings/regions" in line:

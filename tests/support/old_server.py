@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import trio
 
+from .heads import read_head
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -25,12 +27,9 @@ async def without_v1(url: str) -> AsyncIterator[str]:
 
     async def relay(client: trio.SocketStream) -> None:
         async with client:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                chunk = await client.receive_some()
-                if not chunk:
-                    return
-                head += chunk
+            head = await read_head(client)
+            if not head:
+                return
             if head.split()[1].startswith(b"/rtc/v1"):
                 await client.send_all(_NOT_FOUND)
                 return

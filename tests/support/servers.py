@@ -7,20 +7,35 @@ nothing, and takes back what was subscribed, on a tick of 3 seconds; the embedde
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from trio_livekit.server import serve
 from trio_livekit.tokens import VideoGrants, access_token
 
 from . import room_service
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from trio_livekit.server import Server
 
     from .livekit import LiveKitServer
+
+
+KINDS = ["livekit-server", "embedded"]
+
+
+@asynccontextmanager
+async def open_server(kind: str, real: Callable[[], LiveKitServer]) -> AsyncIterator[ServerUnderTest]:
+    """A server of one of the ``KINDS``; ``real`` gets the livekit-server, where it is that."""
+    if kind == "embedded":
+        async with serve() as server:
+            yield EmbeddedServer(server)
+    else:
+        yield RealServer(real())
 
 
 class ServerUnderTest(ABC):

@@ -71,6 +71,10 @@ class Network:
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (self.now + delay_s, next(self._order), call))
 
+    def silence(self, ip: str) -> None:
+        """Nothing gets to this address, or from there, any more."""
+        self.blocked.append(lambda source, target, protocol: ip in (source[0], target[0]))
+
     def send(self, path: Path, data: bytes) -> None:
         source, target, protocol = path
         self.log.append((self.now, source, target, data))

@@ -25,10 +25,6 @@ def connected(network: Network, **ips: list[str]) -> tuple[Node, Node]:
     return a, b
 
 
-def silence(network: Network, ip: str) -> None:
-    network.blocked.append(lambda source, target, protocol: ip in (source[0], target[0]))
-
-
 def requests_since(network: Network, start: float, source: Address) -> list[float]:
     return [
         at
@@ -62,7 +58,7 @@ def test_busy_path_is_checked_every_two_to_two_and_a_half_seconds_with_jitter() 
 def test_silence_means_disconnected_then_failed_and_nothing_is_sent_any_more() -> None:
     network = Network()
     a, b = connected(network)
-    silence(network, "10.0.0.2")
+    network.silence("10.0.0.2")
     start = network.now
     assert network.run(seconds=30, until=lambda: a.agent.state is State.DISCONNECTED)
     assert 4.5 <= network.now - start <= 5.6
@@ -80,7 +76,7 @@ def test_an_outage_of_ten_seconds_is_survived() -> None:
     network = Network()
     a, b = connected(network)
     a.events.clear()
-    silence(network, "10.0.0.2")
+    network.silence("10.0.0.2")
     network.run(seconds=10)
     assert a.agent.state is State.DISCONNECTED
     network.blocked.clear()
@@ -93,7 +89,7 @@ def test_a_short_outage_is_noticed_as_suspicion_and_recovery_only() -> None:
     network = Network()
     a, _ = connected(network)
     a.events.clear()
-    silence(network, "10.0.0.2")
+    network.silence("10.0.0.2")
     network.run(seconds=3.5)
     network.blocked.clear()
     network.run(seconds=2)
@@ -107,7 +103,7 @@ def test_a_dead_pair_gives_way_to_another_within_three_seconds() -> None:
     first = a.agent.selected_path
     assert first is not None
     dead = first.remote[0]
-    silence(network, dead)
+    network.silence(dead)
     assert network.run(seconds=3.2, until=lambda: a.agent.selected_path != first)
     assert a.agent.state is State.CONNECTED  # never was disconnected
     assert network.run(seconds=1, until=lambda: b.agent.selected_path.local[0] != dead)
@@ -124,7 +120,7 @@ def test_lite_peer_follows_when_its_first_address_dies() -> None:
     server.introduce(a)
     network.run(seconds=2)
     first = a.agent.selected_path
-    silence(network, first.remote[0])
+    network.silence(first.remote[0])
     assert network.run(seconds=3.5, until=lambda: a.agent.selected_path != first)
     network.run(seconds=2)
     assert server.selected.local == a.agent.selected_path.remote
@@ -205,7 +201,7 @@ def test_a_full_peer_that_keeps_to_its_pair_is_told_to_follow_a_rebinding() -> N
 def test_a_new_local_address_takes_over_when_the_old_one_goes() -> None:
     network = Network()
     a, b = connected(network)
-    silence(network, "10.0.0.1")
+    network.silence("10.0.0.1")
     new = a.bind(("10.0.5.1", 6000))
     a.agent.remove_local_candidate(a.candidates[0].address, network.now)
     assert a.agent.state is State.DISCONNECTED

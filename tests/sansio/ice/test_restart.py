@@ -179,17 +179,13 @@ def test_no_restart_after_close() -> None:
     assert a.agent.state is State.CLOSED
 
 
-def silence(network: Network, ip: str) -> None:
-    network.blocked.append(lambda source, target, protocol: ip in (source[0], target[0]))
-
-
 def test_while_the_peer_does_not_answer_a_restart_other_pairs_take_over() -> None:
     network = Network()
     a, b = connected(network)
     first = a.agent.selected_path
     a.agent.restart(network.now)
     assert a.agent.is_restarting
-    silence(network, first.remote[0])
+    network.silence(first.remote[0])
     assert network.run(seconds=3.5, until=lambda: a.agent.selected_path != first)
     assert State.DISCONNECTED not in a.states
     b.agent.restart(network.now)
@@ -202,7 +198,7 @@ def test_a_path_that_came_back_before_the_answer_is_used_at_once() -> None:
     network = Network()
     a, b = connected(network)
     for node in (a, b):
-        silence(network, node.candidates[0].address[0])
+        network.silence(node.candidates[0].address[0])
     network.run(seconds=6)
     assert a.agent.state is State.DISCONNECTED
     a.agent.restart(network.now)
@@ -217,7 +213,7 @@ def test_a_path_that_came_back_before_the_answer_is_used_at_once() -> None:
 def test_a_restart_that_waits_for_its_answer_is_not_given_up_with_the_old_path() -> None:
     network = Network()
     a, b = connected(network)
-    silence(network, "10.0.0.1")
+    network.silence("10.0.0.1")
     network.run(seconds=6)
     a.agent.restart(network.now)
     network.run(seconds=17)  # without any answer for longer than an agent waits
@@ -233,7 +229,7 @@ def test_a_restart_that_waits_for_its_answer_is_not_given_up_with_the_old_path()
 def test_a_restart_that_is_never_answered_ends_in_failure() -> None:
     network = Network()
     a, _ = connected(network)
-    silence(network, "10.0.0.1")
+    network.silence("10.0.0.1")
     network.run(seconds=6)
     a.agent.restart(network.now)
     assert network.run(seconds=60, until=lambda: a.agent.state is State.FAILED)

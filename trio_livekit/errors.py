@@ -18,6 +18,7 @@ __all__ = [
     "InternalError",
     "LiveKitError",
     "MissingKey",
+    "NotRead",
     "PayloadTooLarge",
     "ProtocolError",
     "PublishDataError",
@@ -363,6 +364,18 @@ class StreamError(LiveKitError):
         self.reason = reason
         self.stream_id = stream_id
         self.sender_reason = sender_reason
+
+
+class NotRead(LiveKitError):
+    """Nobody has read from a scope of data packets for so long, while it held up everything else, that it was ended.
+
+    Attributes:
+        dropped: how many reliable packets were waiting in it.
+    """
+
+    def __init__(self, message: str, dropped: int = 0) -> None:
+        super().__init__(message)
+        self.dropped = dropped
 
 
 class UpdateErrorReason(enum.Enum):

@@ -37,7 +37,7 @@ from ._sansio.packets.filters import NONCE_BYTES
 from ._sansio.packets.messages import ChatMessage, SipDtmf, Transcription, TranscriptionSegment, UserPacket
 from ._session.packet_events import PacketStatistics
 from ._session.receipts import OnFullReconnect, Receipt
-from ._session.user_packets import PacketReader, ReaderStatistics
+from ._session.user_packets import NOT_READ_S, PacketReader, ReaderStatistics
 from .data_tracks import now_ms
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class DataPackets(trio.abc.ReceiveChannel[DataPacket]):
     async def receive(self) -> DataPacket:
         """The next packet. If cancelled, no packet is lost.
 
-        Raises ``trio.EndOfChannel`` when the room was left, ``RoomDisconnected`` when it was lost, and
-        ``trio.ClosedResourceError`` after ``aclose``.
+        Raises ``trio.EndOfChannel`` when the room was left, ``RoomDisconnected`` when it was lost, ``NotRead`` when it
+        was not read for too long, and ``trio.ClosedResourceError`` after ``aclose``.
         """
         return await self._reader.get()
 
@@ -187,12 +187,15 @@ class MessagingRoom(RoomPart):
         *,
         sender_identity: str | None = None,
         buffer_size: int = DEFAULT_PACKET_BUFFER,
+        unread_timeout: float = NOT_READ_S,
     ) -> AsyncIterator[DataPackets]:
         """Read the data packets of others, from now until the block ends; within a second of joining, from the join on.
 
         ``topic`` and ``sender_identity`` choose which. Of lossy packets that wait to be read the newest ``buffer_size``
         are kept, and the others counted. Reliable ones are all kept: when some 4 MB wait, in all scopes together, the
-        server is held up, and with it everything else that it sends here. So read them, or leave the block.
+        server is held up, and with it everything else that it sends here. So read them, or leave the block. A scope
+        from which nobody reads for ``unread_timeout`` seconds, while 2 MB of packets wait, is ended with ``NotRead``;
+        a warning names it before.
         """
         if buffer_size < 1:
             raise ValueError("buffer_size is a number of packets, at least 1")
@@ -204,7 +207,11 @@ class MessagingRoom(RoomPart):
             assert isinstance(value, UserPacket)
             return (topic is None or value.topic == topic) and sender_identity in (None, packet.participant_identity)
 
-        reader = PacketReader(buffer_size, wants, self._data_packet)
+        chosen = "" if topic is None else f" of topic {topic!r}"
+        chosen += "" if sender_identity is None else f" of {sender_identity!r}"
+        reader = PacketReader(
+            buffer_size, wants, self._data_packet, name=f"data packets{chosen}", patience_s=unread_timeout
+        )
         user_packets.open(reader)
         try:
             await trio.lowlevel.checkpoint()

@@ -14,6 +14,7 @@ from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from tests.support.rooms import next_event
 from trio_livekit import events as ev
+from trio_livekit._session import user_packets
 
 if TYPE_CHECKING:
     from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
@@ -386,3 +387,59 @@ async def test_what_a_livekit_server_sends_itself(real_server: RealServer, room_
         )
         with trio.fail_after(5):
             assert await packets.receive() == lk.DataPacket(b"x", "news")
+
+
+# --- a reader that has stopped ----------------------------------------------------------------------------------------
+
+
+async def test_a_reader_that_has_stopped_does_not_stop_the_others_for_ever(
+    pair: tuple[lk.Room, lk.Room], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is named, ended with an error of its own, and what was held up goes on."""
+    alice, bob = pair
+    monkeypatch.setattr(user_packets, "NEGLECTED_S", 0.2)
+    monkeypatch.setattr(user_packets, "_CHECK_S", 0.05)
+    async with (
+        bob.data_packets("big", unread_timeout=1.0) as stopped,
+        bob.data_packets("small", sender_identity="alice", unread_timeout=0.3) as active,
+    ):
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+
+                async def read() -> None:
+                    assert [(await active.receive()).payload for _ in range(2)] == [b"before", b"after"]
+
+                nursery.start_soon(read)
+                await alice.publish_data("before", topic="small")
+                for _ in range(150):  # twice as much as the window, and what is on the way to it
+                    await alice.publish_data(bytes(60_000), topic="big")
+                await alice.publish_data("after", topic="small")
+        with pytest.raises(lk.NotRead) as error:
+            await stopped.receive()
+        with pytest.raises(lk.NotRead):
+            stopped.receive_nowait()
+        assert error.value.dropped * 60_000 >= 2 << 20
+        assert bob.stats().packets.unread_bytes == 0
+    [warning] = [record.getMessage() for record in caplog.records if "nobody has read" in record.getMessage()]
+    assert "data packets of topic 'big'" in warning
+
+
+async def test_a_slow_reader_is_waited_for(embedded_server: EmbeddedServer, room_name: str) -> None:
+    """It slows down whoever sends, and gets everything."""
+    server = embedded_server
+    async with (
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        lk.connect(server.url, server.token("alice", room_name)) as alice,
+        bob.data_packets("big", unread_timeout=1.0) as packets,
+        trio.open_nursery() as nursery,
+    ):
+
+        async def send() -> None:
+            for number in range(80):
+                await alice.publish_data(bytes([number]) * 60_000, topic="big")
+
+        nursery.start_soon(send)
+        with trio.fail_after(30):
+            for number in range(80):
+                await trio.sleep(0.01)
+                assert (await packets.receive()).payload[:1] == bytes([number])

@@ -97,7 +97,7 @@ class Features:
         self.inquiries = Inquiries(send_request)
         self.updating = Updating(send_request, self.inquiries, self.publishing.published)
         self.schemas = Schemas(self.inquiries, background, lambda: self.roster.local.identity)
-        self.user_packets = UserPackets(self.packets)
+        self.user_packets = UserPackets(self.packets, self._reschedule)
         self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
         self.rpc = Rpc(background, self.packets, self.streams, lambda: self.roster, lambda: self.server.version)
         self.packets.incoming.route((p.ChatMessage, p.SipDtmf, p.Transcription), self._on_small_packet)
@@ -265,11 +265,12 @@ class Features:
             self.subscribing.handle_timeout(now)
             self.packets.handle_timeout(now)
             self.streams.handle_timeout(now)
+            self.user_packets.handle_timeout(now)
             with trio.CancelScope(deadline=self._next_timeout()) as self._sleep:
                 await trio.sleep_forever()
 
     def _next_timeout(self) -> float:
-        features = (self.publishing, self.subscribing, self.packets, self.streams)
+        features = (self.publishing, self.subscribing, self.packets, self.streams, self.user_packets)
         deadlines = (feature.next_timeout() for feature in features)
         return min((deadline for deadline in deadlines if deadline is not None), default=math.inf)
 

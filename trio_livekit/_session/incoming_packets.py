@@ -88,6 +88,11 @@ class IncomingPackets:
         self._stale -= stale
         self._consume(size - stale)
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of packets of this connection that are held."""
+        return self._held - self._stale
+
     def last_received(self) -> tuple[tuple[str, int], ...]:
         """The number of the last reliable packet of each sender, by SID."""
         return tuple(self._sequences.last().items())

@@ -33,3 +33,6 @@ class PacketStatistics:
     unheeded: int  # dropped: nobody is there to take this kind
     undecryptable: int  # dropped: encrypted, and not for us, or not by a key of ours
     plaintext_refused: int  # dropped: not encrypted, in a room where that is not allowed
+    unread_bytes: (
+        int  # of reliable packets that wait to be read; at 4 MiB the server sends nothing more that is reliable
+    )

@@ -263,6 +263,7 @@ class Packets:
             unheeded=incoming.unheeded,
             undecryptable=incoming.undecryptable,
             plaintext_refused=incoming.plaintext_refused,
+            unread_bytes=self.incoming.unread_bytes,
         )
 
     # --- what goes out ------------------------------------------------------------------------------------------------

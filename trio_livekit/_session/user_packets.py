@@ -6,8 +6,9 @@ server and not the memory of this machine. Of lossy packets each reader keeps th
 
 from __future__ import annotations
 
-__all__ = ["PacketReader", "ReaderStatistics", "UserPackets"]
+__all__ = ["NOT_READ_S", "PacketReader", "ReaderStatistics", "UserPackets"]
 
+import logging
 from collections import deque
 from copy import copy
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
@@ -16,11 +17,15 @@ import trio
 
 from .._sansio.packets.messages import DataPacket, UserPacket
 from .._sansio.records import dataclass
+from .._sansio.streams.incoming import CROWDED_BYTES, NEGLECTED_S, NOT_READ_S
+from ..errors import NotRead
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .packets import Packets
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -33,20 +38,24 @@ _MAX_UNREAD = 100_000
 """Reliable packets in one reader. No more fit into the window, unless a server sends what no participant can."""
 
 
+_CHECK_S = 0.5
+"""How often it is looked who does not read, while the connection is held up. It costs nothing per packet."""
+
+
 class _Hold:
     """The place in the receive window of a packet that several readers may have."""
 
-    __slots__ = ("_packets", "_readers", "_size")
+    __slots__ = ("_owner", "_readers", "_size")
 
-    def __init__(self, packets: Packets, size: int, readers: int) -> None:
-        self._packets = packets
+    def __init__(self, owner: UserPackets, size: int, readers: int) -> None:
+        self._owner = owner
         self._size = size
         self._readers = readers
 
     def release(self) -> None:
         self._readers -= 1
         if not self._readers:
-            self._packets.incoming.consume(self._size)
+            self._owner.release(self._size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +70,26 @@ class ReaderStatistics:
 class PacketReader(Generic[T]):
     """The packets of one scope, in the order in which they came.
 
-    ``capacity`` bounds the lossy ones. The reliable ones are bounded by the window.
+    ``capacity`` bounds the lossy ones. The reliable ones are bounded by the window, and ``patience_s`` is how long they
+    may go unread while they hold up the connection. ``name`` is what warnings call them.
     """
 
     def __init__(
-        self, capacity: int, wants: Callable[[DataPacket], bool], convert: Callable[[DataPacket, bool], T]
+        self,
+        capacity: int,
+        wants: Callable[[DataPacket], bool],
+        convert: Callable[[DataPacket, bool], T],
+        *,
+        name: str = "data packets",
+        patience_s: float = NOT_READ_S,
     ) -> None:
         self._capacity = capacity
         self.wants = wants
         self._convert = convert
+        self.name = name
+        self.patience_s = patience_s
+        self.reads = 0
+        """Reliable packets that were read."""
         self._reliable: deque[tuple[int, T, _Hold | None]] = deque()
         self._lossy: deque[tuple[int, T]] = deque()
         self._lot = trio.lowlevel.ParkingLot()
@@ -79,7 +99,7 @@ class PacketReader(Generic[T]):
 
     def put(self, packet: DataPacket, hold: _Hold | None, *, reliable: bool) -> None:
         """Add a packet. ``hold`` is released when it has been read, or will not be."""
-        if self._is_closed:
+        if self._is_closed or self._is_ended:
             self._release(hold)
             return
         self._count += 1
@@ -101,6 +121,7 @@ class PacketReader(Generic[T]):
         reliable, lossy = self._reliable, self._lossy
         if reliable and (not lossy or reliable[0][0] < lossy[0][0]):
             _, item, hold = reliable.popleft()
+            self.reads += 1
             self._release(hold)
             return item
         if lossy:
@@ -129,14 +150,27 @@ class PacketReader(Generic[T]):
             self._is_ended, self._error = True, error
             self._lot.unpark_all()
 
+    @property
+    def unread(self) -> int:
+        """Reliable packets that wait to be read."""
+        return len(self._reliable)
+
+    def give_up(self, error: Exception) -> None:
+        """Drop the reliable packets that nobody reads, and end."""
+        self._drop_reliable()
+        self.end(error)
+
     def close(self) -> None:
         """Nobody will read any more."""
         self._is_closed = True
-        reliable, self._reliable = self._reliable, deque()
+        self._drop_reliable()
         self._lossy.clear()
+        self._lot.unpark_all()
+
+    def _drop_reliable(self) -> None:
+        reliable, self._reliable = self._reliable, deque()
         for _, _, hold in reliable:
             self._release(hold)
-        self._lot.unpark_all()
 
     def statistics(self) -> ReaderStatistics:
         return ReaderStatistics(self._count, self._displaced, len(self._reliable) + len(self._lossy))
@@ -154,20 +188,41 @@ class _Reader(Protocol):
     """A ``PacketReader``, whatever it yields."""
 
     wants: Callable[[DataPacket], bool]
+    name: str
+    patience_s: float
+    reads: int
+
+    @property
+    def unread(self) -> int: ...
 
     def put(self, packet: DataPacket, hold: _Hold | None, *, reliable: bool) -> None: ...
 
     def end(self, error: Exception | None) -> None: ...
 
+    def give_up(self, error: Exception) -> None: ...
+
     def close(self) -> None: ...
+
+
+class _Neglect:
+    """How long a reader has not read."""
+
+    __slots__ = ("is_told", "reads", "since")
+
+    def __init__(self, reads: int, now: float) -> None:
+        self.reads, self.since, self.is_told = reads, now, False
 
 
 class UserPackets:
     """The user packets of a session, and who reads them."""
 
-    def __init__(self, packets: Packets) -> None:
+    def __init__(self, packets: Packets, reschedule: Callable[[float | None], None]) -> None:
         self._packets = packets
+        self._reschedule = reschedule
         self._readers: list[_Reader] = []
+        self._held = 0  # bytes that nobody, or not everybody, has read
+        self._check_at: float | None = None  # while that is much
+        self._neglected: dict[_Reader, _Neglect] = {}
         self._early: list[tuple[DataPacket, bool]] = []
         self._early_bytes = 0
         self._early_until: float | None = None  # not yet known
@@ -185,6 +240,7 @@ class UserPackets:
     def close(self, reader: _Reader) -> None:
         """A reader is done."""
         reader.close()
+        self._neglected.pop(reader, None)
         if reader in self._readers:
             self._readers.remove(reader)
 
@@ -204,10 +260,49 @@ class UserPackets:
             self._keep(packet, size)
         if not readers:
             return True
-        hold = _Hold(self._packets, size, len(readers)) if size else None
+        hold = self._hold(size, len(readers)) if size else None
         for reader in readers:
             reader.put(packet, hold, reliable=size > 0)
         return hold is None
+
+    def _hold(self, size: int, readers: int) -> _Hold:
+        self._held += size
+        if self._held >= CROWDED_BYTES and self._check_at is None:
+            self._check_at = trio.current_time() + _CHECK_S
+            self._reschedule(self._check_at)
+        return _Hold(self, size, readers)
+
+    def release(self, size: int) -> None:
+        """All who were to have a packet of ``size`` bytes have it, or do not want it any more."""
+        self._held -= size
+        self._packets.incoming.consume(size)
+
+    # --- time ---------------------------------------------------------------------------------------------------------
+
+    def next_timeout(self) -> float | None:
+        return self._check_at
+
+    def handle_timeout(self, now: float) -> None:
+        """While the connection is held up: who is to blame is named, and given up in the end."""
+        if self._check_at is None or now < self._check_at:
+            return
+        if self._held < CROWDED_BYTES:
+            self._check_at = None
+            self._neglected.clear()
+            return
+        self._check_at = now + _CHECK_S
+        for reader in list(self._readers):
+            neglect = self._neglected.get(reader)
+            if neglect is None or neglect.reads != reader.reads or not reader.unread:
+                self._neglected[reader] = _Neglect(reader.reads, now)
+            elif now - neglect.since >= reader.patience_s:
+                del self._neglected[reader]
+                text = f"nobody has read the {reader.name} for {reader.patience_s:g} s, while they held up everything"
+                reader.give_up(NotRead(f"{text}: read them in a task that does nothing else", reader.unread))
+            elif now - neglect.since >= NEGLECTED_S and not neglect.is_told:
+                neglect.is_told = True
+                text = "nobody has read the %s for %g s: %d of them wait, and hold up what the server sends here"
+                logger.warning(text, reader.name, NEGLECTED_S, reader.unread)
 
     def _keep(self, packet: DataPacket, size: int) -> None:
         assert isinstance(packet.value, UserPacket)

@@ -15,7 +15,7 @@ import trio
 
 from .._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, names_of
 from .._sansio.streams.chunking import CHUNK_BYTES
-from .._sansio.streams.incoming_stream import IDLE_S, Limits
+from .._sansio.streams.incoming_stream import IDLE_S, NOT_READ_S, Limits
 from .._session.stream_writers import settled
 from .headers import BYTES_MIME_TYPE, byte_header, text_header
 from .progress import reporting
@@ -233,19 +233,21 @@ class StreamingRoom(RoomPart):
         topic: str,
         *,
         idle_timeout: float = IDLE_S,
+        unread_timeout: float = NOT_READ_S,
         max_inflated_bytes: int = MAX_INFLATED_TEXT_BYTES,
     ) -> AsyncIterator[TextStreams]:
         """Get the texts that others send on a topic, from now until the block ends.
 
         Within a second of joining, texts since joining are among them. A topic has one such block at a time. What is
         not read fills the connection's window of 4 MB, which everything that the server sends here shares, and holds
-        the server up: so give each reader to a task that reads it, or close it. What nobody has read from for a minute,
-        while it held up the connection, ends with ``StreamError`` (``NOT_READ``).
+        the server up: so give each reader to a task that reads it, or close it.
 
         Args:
             topic: what the senders said.
             idle_timeout: seconds in which something has to come of a stream, or it ends with ``StreamError``
                 (``IDLE``); ``math.inf`` for no limit.
+            unread_timeout: seconds for which a stream may go unread while half of the window waits to be read; then it
+                ends with ``StreamError`` (``NOT_READ``), and what comes for others goes on. A warning names it before.
             max_inflated_bytes: how much a compressed stream may become, 16 MiB of text and 1 GiB of bytes unless given;
                 more ends with ``StreamError`` (``TOO_LARGE``).
 
@@ -253,7 +255,7 @@ class StreamingRoom(RoomPart):
             StreamError: somebody listens to the topic already, or it is the library's own (``TOPIC_TAKEN``).
         """
         self._check_open()
-        limits = Limits(max_inflated_bytes, idle_timeout)
+        limits = Limits(max_inflated_bytes, idle_timeout, unread_timeout)
         with self._session.streams.listen(topic, limits, text=True) as listener:
             await trio.lowlevel.checkpoint()
             yield TextStreams(listener)
@@ -264,6 +266,7 @@ class StreamingRoom(RoomPart):
         topic: str,
         *,
         idle_timeout: float = IDLE_S,
+        unread_timeout: float = NOT_READ_S,
         max_inflated_bytes: int = MAX_INFLATED_BYTES,
     ) -> AsyncIterator[ByteStreams]:
         """Get the byte streams that others send on a topic, from now until the block ends; see ``text_streams``.
@@ -271,7 +274,7 @@ class StreamingRoom(RoomPart):
         Compressed or not, they are read in parts of bounded size, so that it takes little memory to receive much.
         """
         self._check_open()
-        limits = Limits(max_inflated_bytes, idle_timeout)
+        limits = Limits(max_inflated_bytes, idle_timeout, unread_timeout)
         with self._session.streams.listen(topic, limits, text=False) as listener:
             await trio.lowlevel.checkpoint()
             yield ByteStreams(listener)

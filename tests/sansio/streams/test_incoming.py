@@ -18,6 +18,7 @@ from trio_livekit._sansio.streams.incoming import (
     CROWDED_BYTES,
     LEFT_GRACE_S,
     MAX_OPEN_PER_SENDER,
+    NEGLECTED_S,
     NOT_READ_S,
     Incoming,
 )
@@ -443,6 +444,19 @@ def test_what_nobody_reads_holds_up_the_connection_for_a_minute(bench: Bench) ->
     assert bench.drain(other) == (b"", False), "it could not be heard: that is no silence"
     bench.sleep(3 * SLACK_S)
     assert bench.reason(other) is Reason.IDLE
+
+
+def test_how_long_nobody_may_read_is_the_readers_choice_and_told_in_time(bench: Bench) -> None:
+    slow = bench.header(limits=Limits(not_read_s=20.0))
+    bench.chunk(0, size=CROWDED_BYTES)
+    bench.sleep(NEGLECTED_S + SLACK_S)
+    assert bench.core.poll_neglected() == [slow]
+    bench.sleep(10)
+    assert bench.core.poll_neglected() == []
+    assert slow.read(bench.now) == b"x"
+    bench.chunk(1, size=CROWDED_BYTES)
+    bench.sleep(20 + SLACK_S)
+    assert bench.reason(slow) is Reason.NOT_READ
 
 
 def test_what_nobody_reads_may_stay_where_it_holds_up_nothing(bench: Bench) -> None:

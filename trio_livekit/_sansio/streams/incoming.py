@@ -4,7 +4,7 @@ A stream is known by its sender and its id. What the peer may make us keep:
 
 - 256 streams open at a time from one sender; more are refused;
 - unread chunks up to the connection's window, for all streams together. If they fill half of it, and nobody has read
-  from a stream for a minute, that stream is given up;
+  from a stream for a minute, or as long as its reader said, that stream is given up;
 - a stream of which nothing comes for a minute is given up, and so is that of a sender who has left, when nothing more
   of it was on its way;
 - compressed content up to a limit that the reader sets.
@@ -12,12 +12,12 @@ A stream is known by its sender and its id. What the peer may make us keep:
 
 from __future__ import annotations
 
-__all__ = ["LEFT_GRACE_S", "MAX_OPEN_PER_SENDER", "NOT_READ_S", "Incoming"]
+__all__ = ["CROWDED_BYTES", "LEFT_GRACE_S", "MAX_OPEN_PER_SENDER", "NEGLECTED_S", "NOT_READ_S", "Incoming"]
 
 from typing import TYPE_CHECKING
 
 from ...errors import StreamErrorReason
-from .incoming_stream import IncomingStream
+from .incoming_stream import NOT_READ_S, IncomingStream
 
 if TYPE_CHECKING:
     from ..packets.messages import StreamChunk, StreamHeader, StreamTrailer
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 MAX_OPEN_PER_SENDER = 256
 
-NOT_READ_S = 60.0
-"""How long a stream may go unread while it holds up the connection."""
-
 LEFT_GRACE_S = 2.0
 """How long after its sender has left, or after its last packet since, a stream may still be completed: signalling and
 data come on different ways."""
 
 CROWDED_BYTES = 2 << 20
 """Unread bytes that hold up the connection: half of its window."""
+
+NEGLECTED_S = 5.0
+"""After how much of that it is told which stream it is."""
 
 _CHECK_S = 0.5
 """How often the clocks are looked at. Deadlines are kept to within this, and cost nothing per packet."""
@@ -58,6 +58,7 @@ class Incoming:
     def __init__(self) -> None:
         self._senders: dict[str, _Sender] = {}  # those with open streams, by identity
         self._holding: dict[IncomingStream, None] = {}  # those with unread packets, open or over
+        self._neglected: list[IncomingStream] = []
         self._check_at: float | None = None
         self.held_bytes = 0
         """Bytes of packets that nobody has read yet."""
@@ -170,6 +171,11 @@ class Incoming:
 
     # --- time ---------------------------------------------------------------------------------------------------------
 
+    def poll_neglected(self) -> list[IncomingStream]:
+        """The streams that hold up the connection because nobody reads them; each is told once."""
+        neglected, self._neglected = self._neglected, []
+        return neglected
+
     def next_timeout(self) -> float | None:
         """When ``handle_timeout`` is due."""
         return self._check_at
@@ -187,8 +193,12 @@ class Incoming:
     def _check_unread(self, now: float) -> None:
         """Nothing may be coming because the window is closed: the fault is with those who do not read."""
         for stream in list(self._holding):
-            if now - stream.touched_at >= NOT_READ_S:
-                stream.give_up_unread(f"nobody read it for {NOT_READ_S:g} s, while it held up the connection")
+            unread_s, limit_s = now - stream.touched_at, stream.limits.not_read_s
+            if unread_s >= limit_s:
+                stream.give_up_unread(f"nobody read it for {limit_s:g} s, while it held up the connection")
+            elif unread_s >= NEGLECTED_S and not stream.is_neglected:
+                stream.is_neglected = True
+                self._neglected.append(stream)
         for stream in self._open():
             if stream not in self._holding:
                 stream.touched_at = now

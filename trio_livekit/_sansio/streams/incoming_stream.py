@@ -8,7 +8,7 @@ so that a reader that is slow slows its sender down.
 
 from __future__ import annotations
 
-__all__ = ["IDLE_S", "IncomingStream", "Limits"]
+__all__ = ["IDLE_S", "NOT_READ_S", "IncomingStream", "Limits"]
 
 import codecs
 import math
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 IDLE_S = 60.0
 """How long nothing may come of a stream whose reader has read all there was."""
 
+NOT_READ_S = 60.0
+"""How long a stream may go unread while it holds up the connection."""
+
 Reason = StreamErrorReason
 
 
@@ -36,6 +39,7 @@ class Limits(NamedTuple):
 
     inflated_bytes: int = 16 << 20
     idle_s: float = IDLE_S
+    not_read_s: float = NOT_READ_S
 
 
 class Owner(Protocol):
@@ -72,6 +76,7 @@ class IncomingStream:
         "_unread",
         "header",
         "is_encrypted",
+        "is_neglected",
         "left_at",
         "limits",
         "released",
@@ -111,6 +116,8 @@ class IncomingStream:
         self.wake: Callable[[], None] = _nothing
         """Called when there may be something to read."""
         self.limits = limits
+        self.is_neglected = False
+        """Whether it was told that nobody reads it."""
         self._unread: deque[_Piece] = deque()
         self._next_index = 0
         self._is_over = False

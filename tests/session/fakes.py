@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class FakeLinks:
     """Takes messages, and holds as many bytes back as it is told."""
 
+    polite_amount = 1 << 40
+
     def __init__(self) -> None:
         self.sent: list[bytes] = []
         self.buffered = 0  # not acknowledged; and of that

@@ -44,6 +44,7 @@ from .ice.events import Path, PathRecovered, PathSelected, PathSuspected, State,
 from .records import dataclass
 from .sctp import Association
 from .sctp import Config as SctpConfig
+from .sctp.tx.congestion import UNLIMITED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,6 +233,11 @@ class Peer:
     def unsent_amount(self, channel_id: int) -> int:
         """Bytes of a channel's messages of which nothing has been sent yet."""
         return 0 if self._channels is None else self._channels.association.unsent_amount(channel_id)
+
+    @property
+    def polite_amount(self) -> int:
+        """Bytes in flight beyond which messages that may be lost would build a queue on the way."""
+        return UNLIMITED if self._channels is None else self._channels.association.polite_amount
 
     def statistics(self) -> PeerStatistics:
         """A snapshot of all layers."""

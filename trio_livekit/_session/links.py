@@ -239,6 +239,11 @@ class Links:
         channel_id = self._channels.get(label)
         return 0 if channel_id is None else self._publisher.unsent_amount(channel_id)
 
+    @property
+    def polite_amount(self) -> int:
+        """Bytes on the way beyond which what may be lost would build a queue there: few where the network is slow."""
+        return self._publisher.polite_amount
+
     def watch_progress(self, label: str, watch: bool) -> None:
         """Call ``on_progress`` whenever there may be room for more on a channel, or do not."""
         if watch is (label in self._watched):

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from .._sansio.packets.high_water import HighWater
+from .._sansio.packets.high_water import MIN_BYTES, HighWater
 from .._sansio.packets.lossy_queue import LossyQueue
 from .._sansio.packets.messages import DataPacket
 from .._sansio.packets.outbox import MAX_AGE_S, Outbox
@@ -274,7 +274,8 @@ class Packets:
         if self._links is not None:
             before = self._outbox.size
             self._on_acknowledged(self._links)
-            self._high_water.on_acknowledged(before - self._outbox.size, now, senders_wait=bool(self._waiting))
+            is_behind = bool(self._waiting) or self._links.unsent_amount(RELIABLE) >= MIN_BYTES
+            self._high_water.on_acknowledged(before - self._outbox.size, now, is_behind=is_behind)
             self._send_lossy(now)
         self._send(now)
 

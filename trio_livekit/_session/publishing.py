@@ -19,7 +19,7 @@ from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from .._sansio.signal.messages import EncryptionType
 from .._sansio.tracks.clock import MediaClock
-from .._sansio.tracks.packetizer import Packetizer
+from .._sansio.tracks.packetizer import SMALL_PACKET, Packetizer, fitting_packet_size
 from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
 from .._sansio.tracks.send_queue import SendQueue
 from ..errors import MissingKey, PublishError, PublishErrorReason, PushError, PushErrorReason
@@ -81,6 +81,7 @@ class Publication:
         """The server has confirmed that the track is unpublished, or there is nothing to confirm."""
         self.scope = trio.CancelScope()
         self._packetizer = Packetizer(self.handle, MediaClock(secrets.randbits(32), trio.current_time()))
+        self.use_packet_size = self._packetizer.use_packet_size
         self._left = False
         self.pushed = self.refused = self.dropped = self.bytes_accepted = 0
 
@@ -240,6 +241,8 @@ class Publishing:
             text = f"{publication.name!r} has its fill of frames waiting to be sent"
             raise PushError(PushErrorReason.QUEUE_FULL, text)
         now = trio.current_time()
+        if len(payload) > SMALL_PACKET:
+            publication.use_packet_size(fitting_packet_size(links.polite_amount))
         packets = publication.packetize(payload, now, user_timestamp)
         if queue.passes(packets, links.unsent_amount(DATA_TRACK)):
             self._handed_bytes += len(packets[0])
@@ -386,6 +389,7 @@ class Publishing:
         """Hand the channel what it should have now."""
         if self._closed or self._links is None:
             return
+        self._queue.follow(self._links.polite_amount)
         packets = self._queue.packets_to_send(self._links.unsent_amount(DATA_TRACK), now)
         if packets:
             self._handed_bytes += sum(map(len, packets))

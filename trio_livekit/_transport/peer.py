@@ -221,6 +221,11 @@ class PeerConnection:
         """Bytes of a channel's messages of which nothing has been sent yet: what is stuck here, not on the way."""
         return self._core.unsent_amount(channel_id)
 
+    @property
+    def polite_amount(self) -> int:
+        """Bytes on the way beyond which messages that may be lost would build a queue there."""
+        return self._core.polite_amount
+
     def watch_progress(self, watcher: Callable[[], None] | None) -> None:
         """Call ``watcher`` whenever acknowledgements or time may have made room for more, until told otherwise."""
         self._watcher = watcher

@@ -7,13 +7,11 @@ import pytest
 from trio_livekit._sansio.packets.high_water import MAX_BYTES, MIN_BYTES, HighWater
 
 
-def acknowledge(
-    water: HighWater, rate: float, seconds: float, begin: float = 0.0, *, senders_wait: bool = True
-) -> float:
+def acknowledge(water: HighWater, rate: float, seconds: float, begin: float = 0.0, *, is_behind: bool = True) -> float:
     """``rate`` bytes a second, in steps of 50 ms; returns the time afterwards."""
     steps = round(seconds / 0.05)
     for step in range(1, steps + 1):
-        water.on_acknowledged(int(rate * 0.05), begin + step * 0.05, senders_wait=senders_wait)
+        water.on_acknowledged(int(rate * 0.05), begin + step * 0.05, is_behind=is_behind)
     return begin + seconds
 
 
@@ -38,7 +36,7 @@ def test_it_follows_a_network_that_changes() -> None:
 
 def test_what_the_application_asks_for_says_nothing() -> None:
     water = HighWater()
-    now = acknowledge(water, 10, 10.0, senders_wait=False)
+    now = acknowledge(water, 10, 10.0, is_behind=False)
     assert water.limit == MAX_BYTES
     acknowledge(water, 100_000, 1.0, now + 100)  # the time before does not count
     assert water.limit == pytest.approx(100_000, rel=0.01)

@@ -7,6 +7,7 @@ from statistics import quantiles
 import pytest
 
 from tests.sansio.sctp.bottleneck import Bottleneck, Flow, jain
+from trio_livekit._sansio.tracks.packetizer import fitting_packet_size
 from trio_livekit.testing.pair import LinkModel
 
 
@@ -52,8 +53,9 @@ def round_trips(model: LinkModel, *, saturating: bool) -> tuple[list[float], flo
     net, flow = Bottleneck(model), Flow(1)
 
     def frames(now: float) -> None:
-        while flow.a.unsent_amount(2) < 64 * 1024:  # as much as the queue of data tracks hands over
-            flow.a.send(2, 53, bytes(16_000), now=now, ordered=False, max_retransmits=0)
+        polite = flow.a.polite_amount
+        while flow.a.unsent_amount(2) < min(64 * 1024, polite):  # as the queue of data tracks does
+            flow.a.send(2, 53, bytes(fitting_packet_size(polite)), now=now, ordered=False, max_retransmits=0)
 
     if saturating:
         flow.feed = frames
@@ -75,11 +77,12 @@ def round_trips(model: LinkModel, *, saturating: bool) -> tuple[list[float], flo
     "model",
     [
         LinkModel(delay_s=0.01, rate_bps=20e6),
+        LinkModel(delay_s=0.02, rate_bps=2e6),
         LinkModel(delay_s=0.02, rate_bps=8e6),
         LinkModel(delay_s=0.05, rate_bps=8e6),
         LinkModel(delay_s=0.05, rate_bps=8e6, queue_bytes=60_000),
     ],
-    ids=["20 ms", "40 ms", "100 ms", "100 ms and a shorter queue"],
+    ids=["20 ms", "2 Mbit/s", "40 ms", "100 ms", "100 ms and a shorter queue"],
 )
 def test_a_saturating_data_track_does_not_double_the_round_trip_of_reliable_messages(model: LinkModel):
     """The link's queue holds 256 kB, a quarter of a second: a sender that knows no better would fill it."""

@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from tests.sansio.tracks.vectors import MARKERS, VECTORS
 from trio_livekit._sansio.tracks.clock import RATE_HZ, MediaClock
 from trio_livekit._sansio.tracks.packet import BASE_HEADER_BYTES, FINAL, INTER, SINGLE, START, EncryptionInfo, decode
-from trio_livekit._sansio.tracks.packetizer import MAX_PACKETS_PER_FRAME, MTU, Packetizer
+from trio_livekit._sansio.tracks.packetizer import (
+    MAX_PACKETS_PER_FRAME,
+    MTU,
+    SMALL_PACKET,
+    Packetizer,
+    fitting_packet_size,
+)
 from trio_livekit.errors import FrameTooLarge, PushError, PushErrorReason
 
 INFO = EncryptionInfo(3, b"0123456789ab")
@@ -175,3 +181,17 @@ def test_takes_any_buffer_and_keeps_its_own_copy(kind: Any, size: int) -> None:
 def test_timestamp_advances_with_now() -> None:
     core = packetizer()
     assert [decode(core.packetize(b"x", now)[0]).timestamp for now in (0.0, 1.0, 0.5)] == [1000, 91_000, 91_000]
+
+
+def test_packets_are_smaller_where_the_network_is_slow() -> None:
+    """But never so small that a receiver would not keep all of a frame."""
+    assert fitting_packet_size(1 << 40) == MTU
+    assert fitting_packet_size(30_000) == 7_500
+    assert fitting_packet_size(0) == SMALL_PACKET
+    cutter = packetizer()
+    cutter.use_packet_size(SMALL_PACKET)
+    frame, large = pattern(16_000), pattern(1_000_000)
+    assert [len(packet) for packet in cutter.packetize(frame, 0.0)][:4] == [SMALL_PACKET] * 4
+    assert max(map(len, cutter.packetize(large, 0.0))) == MTU
+    cutter.use_packet_size(MTU)
+    assert len(cutter.packetize(frame[:15_000], 0.0)) == 1

@@ -6,7 +6,7 @@ end of a long queue that cannot be overtaken.
 
 from __future__ import annotations
 
-__all__ = ["HighWater"]
+__all__ = ["MIN_BYTES", "HighWater"]
 
 MAX_BYTES = 256 * 1024
 MIN_BYTES = 32 * 1024
@@ -25,12 +25,12 @@ class HighWater:
 
     def __init__(self) -> None:
         self.limit = MAX_BYTES
-        self._since: float | None = None  # when senders began to wait
+        self._since: float | None = None  # when the network began to be behind
         self._taken = 0
 
-    def on_acknowledged(self, size: int, now: float, *, senders_wait: bool) -> None:
-        """So many bytes were acknowledged. Only while senders wait does that say what the network can take."""
-        if not senders_wait:
+    def on_acknowledged(self, size: int, now: float, *, is_behind: bool) -> None:
+        """So many bytes were acknowledged. Only while it ``is_behind`` does that say what the network can take."""
+        if not is_behind:
             self._since = None
             return
         if self._since is None:

@@ -28,6 +28,7 @@ from .packet import HEADER_SIZE, NO_CHECKSUM, checksum_is_valid, header_checksum
 from .parameters import encode_parameter
 from .shutdown import Phase, Shutdown
 from .statistics import Statistics, snapshot
+from .tx.congestion import UNLIMITED
 from .tx.send_queue import Message, SendQueue
 
 if TYPE_CHECKING:
@@ -139,6 +140,11 @@ class Association:
         """Bytes of the stream's messages of which nothing has been sent yet: what is stuck here, not on the way."""
         stream = self._queue.streams.get(stream_id)
         return stream.unsent if stream is not None else 0
+
+    @property
+    def polite_amount(self) -> int:
+        """Bytes in flight beyond which messages that may be lost would build a queue on the way."""
+        return UNLIMITED if self._link is None else self._link.sender.congestion.polite
 
     @property
     def total_buffered(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_PACKETS_PER_FRAME", "MTU", "Packetizer"]
+__all__ = ["MAX_PACKETS_PER_FRAME", "MTU", "SMALL_PACKET", "Packetizer", "fitting_packet_size"]
 
 import struct
 from typing import TYPE_CHECKING
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MTU = 16_000
 """Bytes of a message, header included: what the other SDKs use, just under the 16 KiB that any data channel carries."""
 
+SMALL_PACKET = 4000
+"""Where the network is slow: a packet that was begun is not overtaken, and 16 kB take 64 ms at 2 Mbit/s."""
+
 MAX_PACKETS_PER_FRAME = 128
 """Packets a receiver keeps of one frame before it gives the frame up (Rust and JS SDKs)."""
 
@@ -44,13 +47,18 @@ _pack_encrypted_timestamped = struct.Struct("!BBHHHI4sB12s2sQx").pack
 _LARGEST_FAST_HEADER = 40
 
 
+def fitting_packet_size(polite_amount: int) -> int:
+    """The size of packets of which a few are on the way while that is no queue: what comes next waits for one."""
+    return min(MTU, max(SMALL_PACKET, polite_amount // 4))
+
+
 class Packetizer:
     """Numbers and cuts the frames of one track.
 
     Sequence and frame numbers run on for as long as the track lives, also through a republication.
     """
 
-    __slots__ = ("_clock", "_frame_number", "_handle", "_mtu", "_sequence")
+    __slots__ = ("_clock", "_frame_number", "_handle", "_largest", "_mtu", "_sequence")
 
     def __init__(
         self, handle: int, clock: MediaClock, *, mtu: int = MTU, first_sequence: int = 0, first_frame_number: int = 0
@@ -59,9 +67,13 @@ class Packetizer:
             raise ValueError(f"an MTU of {mtu} bytes leaves no room for payload")
         self._handle = handle
         self._clock = clock
-        self._mtu = mtu
+        self._mtu = self._largest = mtu
         self._sequence = first_sequence
         self._frame_number = first_frame_number
+
+    def use_packet_size(self, size: int) -> None:
+        """From now on, frames are cut into packets of so many bytes, or larger ones where there would be too many."""
+        self._mtu = min(size, self._largest)
 
     def packetize(
         self,
@@ -122,6 +134,8 @@ class Packetizer:
         capacity = self._mtu - BASE_HEADER_BYTES - len(extensions)
         if capacity <= 0:
             raise ValueError(f"an MTU of {self._mtu} bytes leaves no room for payload beside the extensions")
+        if size > capacity * MAX_PACKETS_PER_FRAME:
+            capacity += self._largest - self._mtu
         if size > capacity * MAX_PACKETS_PER_FRAME:
             raise FrameTooLarge(size - tag_bytes, capacity * MAX_PACKETS_PER_FRAME - tag_bytes)
         handle = self._handle

@@ -61,6 +61,7 @@ class SendQueue:
         "_frames_per_track",
         "_in_progress",
         "_last_paced",
+        "_most_buffered",
         "_next_burst",
         "_next_packet",
         "_opening_s",
@@ -80,7 +81,7 @@ class SendQueue:
         opening_s: float = OPENING_S,
     ) -> None:
         self._frames_per_track = frames_per_track
-        self._buffered_limit = buffered_limit
+        self._buffered_limit = self._most_buffered = buffered_limit
         self._burst_bytes = burst_bytes
         self._spacing_s = spacing_s
         self._opening_s = opening_s
@@ -92,6 +93,10 @@ class SendQueue:
         self._next_burst = 0.0
         self._last_paced = -math.inf  # when the last packet of a large frame went
         self._paced = False  # whether anything waits for the next burst, and for that alone
+
+    def follow(self, polite_amount: int) -> None:
+        """The channel is given no more in advance than the network takes without a queue on the way."""
+        self._buffered_limit = min(self._most_buffered, polite_amount)
 
     def passes(self, packets: list[bytes], buffered_amount: int) -> bool:
         """Whether a frame may go to the channel at once, past the queue, in the caller's own step."""

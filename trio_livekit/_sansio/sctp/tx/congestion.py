@@ -35,7 +35,7 @@ POLITE_SLACK_S = 0.015
 """The queue that messages which may be lost are allowed to build: this share of the path's least delay, or this.
 The delay of a busy machine has to fit into it, else it would be taken for a queue of the network."""
 
-POLITE_MIN_PACKETS = 16
+POLITE_MIN_PACKETS = 12
 POLITE_GROWTH = 1 / 8
 
 STALE_ROUNDS = 4
@@ -198,7 +198,7 @@ class Adaptive(NewReno):
         if queue_s > slack and self._rates:
             filled, least = int(max(self._rates) * (rto.min_rtt + slack)), POLITE_MIN_PACKETS * self._mtu
             self.polite = max(filled, least)
-            self._stale = self._stale + 1 if filled < least / 4 else 0
+            self._stale = self._stale + 1 if filled < least / 3 else 0
             if self._stale >= STALE_ROUNDS:
                 self._forget_path()
                 rto.forget_minimum()

@@ -18,7 +18,6 @@ from trio_livekit import events as ev
 if TYPE_CHECKING:
     from tests.support.servers import EmbeddedServer, ServerUnderTest
 
-Event = Any
 Reason = lk.UpdateErrorReason
 QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=10.0)
 

@@ -33,11 +33,11 @@ from .outstanding import (
 )
 from .pacer import Pacer
 from .rto import RtoEstimator
+from .window_probe import WindowProbe
 
 if TYPE_CHECKING:
     from ..config import Config
     from .send_queue import Message, SendQueue
-from .window_probe import WindowProbe
 
 # type 0, flags and length as one word; TSN; stream id, sequence number and protocol id as one quad
 _pack_data_header = struct.Struct(">LLQ").pack

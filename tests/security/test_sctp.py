@@ -316,7 +316,7 @@ def test_s21_what_comes_while_a_reset_waits_takes_no_memory():
         skipped = [(n * 13 + at & 0xFFFF, n & 0xFFFF) for at in range(100)]
         peer.send(c.encode_forward_tsn(c.ForwardTsn(1000 + n, skipped)))
     assert peer.association.statistics().held == 0
-    assert len(peer.association._link.receiver._reassembly._streams) <= 1024
+    assert len(peer.association._link.receiver.reassembly._streams) <= 1024
     assert len(peer.received()) < 20
     peer.send(data_chunk(6000, b"alive?", stream_id=7, ssn=0))
     assert not of(peer.events(), AssociationLost)

@@ -466,15 +466,18 @@ async def soak(server: LiveKitServer, minutes: float, load: float, seed: int, py
     tasks, files = trio.lowlevel.current_statistics().tasks_living, open_files()
     halls = [Hall(f"soak-{number}", server, load, tally) for number in range(ROOMS)]
     async with AsyncExitStack() as stack:
+        peers: list[tuple[Hall, int, Official]] = []
         for hall in halls:
             for number in range(OURS):
                 await hall.enter(number, stack)
+            for number in range(THEIRS if python else 0):
+                log = server.log_path.with_name(f"{hall.name}-{number}.log")
+                peer = await stack.enter_async_context(official.open_python(python, log))  # type: ignore[arg-type]
+                peers.append((hall, number, peer))
         async with trio.open_nursery() as nursery:
+            for hall, number, peer in peers:
+                nursery.start_soon(hall.enter_theirs, number, peer)
             for hall in halls:
-                for number in range(THEIRS if python else 0):
-                    log = server.log_path.with_name(f"{hall.name}-{number}.log")
-                    peer = await stack.enter_async_context(official.open_python(python, log))  # type: ignore[arg-type]
-                    nursery.start_soon(hall.enter_theirs, number, peer)
                 for client in hall.clients:
                     nursery.start_soon(client.run)
             nursery.start_soon(samples.run)

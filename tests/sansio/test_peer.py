@@ -20,7 +20,7 @@ from .peers import STRANGER, A, B, End, connect, connected, kinds, make_pair, me
 
 DTLS_OVERHEAD = 37
 LARGEST_DATAGRAM = SctpConfig().mtu + DTLS_OVERHEAD
-CHANGE_CIPHER_SPEC, ALERT, APPLICATION_DATA = 20, 21, 23
+CHANGE_CIPHER_SPEC, ALERT, HANDSHAKE, APPLICATION_DATA = 20, 21, 22, 23
 
 
 def numbered(count: int, size: int = 200) -> list[bytes]:
@@ -131,6 +131,39 @@ def test_a_client_that_is_not_connected_yet_is_spared_data(damaged, most_s):
         connect(pair, 5)
         assert pair.now - began < most_s + 6 * delay_s
         assert reader.finished == damaged + 1
+
+
+class ReaderOfTheFirstCopy:
+    """What is between a DTLS server and a client that keeps the first copy of each message, of which one is damaged.
+
+    As if none of the copies that follow arrived. Another handshake is another matter.
+    """
+
+    def __init__(self) -> None:
+        self.copies = 0
+
+    def __call__(self, data: bytes) -> bool:
+        self.copies += data[0] == HANDSHAKE
+        return data[0] == HANDSHAKE
+
+
+@pytest.mark.parametrize(("delay_s", "least_s", "most_s"), [(0.001, 1.0, 2.5), (0.15, 1.4, 4.0), (0.6, 3.4, 8.0)])
+def test_a_client_that_does_not_take_the_servers_flight_is_given_up(delay_s, least_s, most_s):
+    """Its own patience may be long: of a livekit-server, ten seconds. Joining again is quicker."""
+    pair = make_pair(LinkModel(delay_s=delay_s), client="b")
+    pair.a_to_b.drop = reader = ReaderOfTheFirstCopy()
+    began = pair.now
+    pair.run_until(lambda: any(isinstance(event, Failed) for event in pair.a_events), 12)
+    assert "the client does not take the server's part" in pair.a_events[-1].reason
+    assert least_s < pair.now - began < most_s
+    assert reader.copies >= 7
+
+
+@pytest.mark.parametrize("delay_s", [0.001, 0.15, 0.6, 1.5])
+def test_a_client_whose_round_trip_is_long_is_not_given_up(delay_s):
+    """It repeats itself until the first answer can have come, and is answered each time."""
+    pair = connect(make_pair(LinkModel(delay_s=delay_s), client="b"), 30)
+    assert not any(isinstance(event, Failed) for event in (*pair.a_events, *pair.b_events))
 
 
 def test_a_server_whose_client_waits_for_it_speaks_again():

@@ -198,7 +198,7 @@ class Peer:
             key_log=self._key_log,
         )
         if self._had_path:
-            self._dtls.start(now)
+            self._dtls.start(now, self.ice.statistics().rtt_s)
         early, self._early = self._early, []
         if early:
             self._receive_dtls(early, now)
@@ -413,7 +413,7 @@ class Peer:
             self._on_path_recovered(now)
             self._events.append(PathChanged())
         elif self._dtls is not None:
-            self._dtls.start(now)
+            self._dtls.start(now, self.ice.statistics().rtt_s)
         self._had_path = self._dtls_due = True
 
     def _on_path_recovered(self, now: float) -> None:

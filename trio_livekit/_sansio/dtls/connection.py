@@ -122,10 +122,14 @@ class Connection:
 
     # Commands
 
-    def start(self, now: float) -> None:
-        """Begin: the client speaks, either side starts to count time."""
+    def start(self, now: float, round_trip_s: float | None = None) -> None:
+        """Begin: the client speaks, either side starts to count time.
+
+        ``round_trip_s`` is that of the path, if it is known. Then a server does not wait to the end of its patience for
+        a client that repeats itself whatever it is answered.
+        """
         if self._state is ConnectionState.HANDSHAKING:
-            step = self._negotiation.start(now)
+            step = self._negotiation.start(now, round_trip_s)
             if step is not None:
                 self._take_step(step)
 

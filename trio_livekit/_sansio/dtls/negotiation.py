@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from .roles import Handshake, Setup
 
 REJECTED_HOLDOFF_S = 0.09  # between two repetitions of our flight because of answers that do not fit
+IGNORED_REPETITIONS = 3
+"""Repetitions of a flight that we have answered, each with time for an answer to come before it, till it is suspicious.
+By then our answer was sent five times or more. A peer that kept a damaged copy of it never looks at another."""
+
 MAX_REASONS = 16  # remembered of suspicions that were withdrawn
 PATIENCE_INTERVALS = 8  # initial timeouts until a suspicion is believed, at the least: three repetitions of a flight
 
@@ -47,7 +51,9 @@ class Negotiation:
         "_flight_at",
         "_handshake",
         "_hellos",
+        "_ignored",
         "_messages",
+        "_path_round_trip_s",
         "_repeated",
         "_retransmitter",
         "_round_trip_s",
@@ -70,6 +76,8 @@ class Negotiation:
         self._suspicion_deadline: float | None = None
         self._flight_at = 0.0  # when our flight left first
         self._round_trip_s = 0.0  # at most: from a flight to the next one
+        self._path_round_trip_s: float | None = None
+        self._ignored = 0  # repetitions of what our flight answers
         self._withdrawn: dict[str, float] = {}  # reasons, and when they would have been believed
         self.complete = False
 
@@ -78,10 +86,11 @@ class Negotiation:
         """Whether the peer has heard anything of us."""
         return self._retransmitter.flight is not None
 
-    def start(self, now: float) -> Step | None:
+    def start(self, now: float, round_trip_s: float | None) -> Step | None:
         """The client speaks first; either side begins to count time."""
         if self._deadline is not None:
             return None
+        self._path_round_trip_s = round_trip_s
         self._deadline = now + self._config.handshake_timeout_s
         self._flight_at = now
         return self._advance(self._client.start(), now) if self._client is not None else None
@@ -139,6 +148,7 @@ class Negotiation:
     def _on_fragment(self, fragment: Fragment, protected: bool, now: float, steps: list[Step]) -> None:
         if self._retransmitter.is_due_to_repeat(fragment, now):
             steps.append(Step(flight=self._retransmitter.flight))
+            self._on_repetition(now)
         if self.complete:
             return
         if fragment.type == HELLO_VERIFY_REQUEST:
@@ -155,6 +165,16 @@ class Negotiation:
         else:
             self._messages.add(fragment)
             self._process_messages(now, steps)
+
+    def _on_repetition(self, now: float) -> None:
+        """The peer says again what we have answered: our flight was lost, or there is something wrong with its copy."""
+        round_trip_s = self._path_round_trip_s
+        if self._client is not None or self.complete or round_trip_s is None:
+            return
+        if now - self._flight_at > 2 * round_trip_s + REPEAT_SPACING_S:
+            self._ignored += 1
+            if self._ignored >= IGNORED_REPETITIONS:
+                self.suspect(TransportError("the client does not take the server's part of the handshake"), now)
 
     def _on_hello_fragment(self, fragment: Fragment, now: float, steps: list[Step]) -> None:
         """Hellos are put together apart from the rest, since they decide where the numbering begins."""
@@ -226,6 +246,7 @@ class Negotiation:
         flight_begins = step.flight is not None and step.flight.is_repeated
         if flight_begins:
             self._round_trip_s, self._flight_at = max(self._round_trip_s, now - self._flight_at), now
+            self._ignored = 0
         if step.flight is not None and flight_begins:
             self._retransmitter.start(step.flight, now)
         if flight_begins or step.master is not None:

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import itertools
 import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +24,29 @@ if TYPE_CHECKING:
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+LONGEST = (
+    "tests/test_examples.py",
+    "tests/sansio/sctp/test_sharing.py",
+    "tests/cli/test_transfer.py",
+    "tests/sansio/dtls/test_mutation.py",
+    "tests/interop/test_aiortc.py",
+    "tests/cli/test_demo.py",
+    "tests/cli/test_doctor.py",
+    "tests/sansio/sctp/test_schedules.py",
+    "tests/cli/test_server.py",
+    "tests/cli/test_top.py",
+    "tests/testing/test_pytest_plugin.py",
+)
+"""The files that take longest for their number of tests, of those that wait and those that compute in turn."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest: a worker that gets such a file last is alone with it at the end."""
+    files = {item: item.path.relative_to(config.rootpath).as_posix() for item in items}
+    sizes = Counter(files.values())
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (places.get(files[item], len(LONGEST)), -sizes[files[item]]))
 
 
 @pytest.fixture(scope="session")

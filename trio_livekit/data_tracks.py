@@ -19,6 +19,7 @@ __all__ = [
     "now_ms",
 ]
 
+import operator
 import time
 from contextlib import asynccontextmanager
 from copy import copy
@@ -47,6 +48,16 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+_SHOWN_BYTES = 32
+
+
+def shortened(payload: bytes) -> str:
+    """A payload for a ``repr``, which is not to fill the screen."""
+    if len(payload) <= _SHOWN_BYTES:
+        return repr(payload)
+    return f"{payload[:_SHOWN_BYTES]!r}... of {len(payload)} bytes"
+
+
 @dataclass(frozen=True, slots=True)
 class DataTrackFrame:
     """One frame: any bytes that are not empty, and a number that travels with them.
@@ -58,6 +69,10 @@ class DataTrackFrame:
 
     payload: bytes
     user_timestamp: int | None = None
+
+    def __repr__(self) -> str:
+        stamp = "" if self.user_timestamp is None else f", user_timestamp={self.user_timestamp}"
+        return f"DataTrackFrame({shortened(self.payload)}{stamp})"
 
     def with_user_timestamp_now(self) -> DataTrackFrame:
         """The same payload, stamped with the time it is."""
@@ -73,7 +88,8 @@ class DataTrackFrame:
 
 def _as_frame(frame: DataTrackFrame | bytes | bytearray | memoryview) -> DataTrackFrame:
     if isinstance(frame, DataTrackFrame):
-        return frame
+        payload = frame.payload
+        return frame if type(payload) is bytes else replace(frame, payload=_as_frame(payload).payload)
     if isinstance(frame, (bytes, bytearray, memoryview)):
         return DataTrackFrame(bytes(frame))
     raise TypeError(f"a frame is a DataTrackFrame or bytes, not {type(frame).__name__}")
@@ -196,6 +212,9 @@ class DataTrackSubscription(trio.abc.ReceiveChannel[DataTrackFrame]):
         """A snapshot: what was received, and what was lost where."""
         return self._reader.statistics()
 
+    def __repr__(self) -> str:
+        return f"<DataTrackSubscription to {self._reader.track_name!r}, {len(self._reader)} frames buffered>"
+
 
 class RemoteDataTrack:
     """A data track that another participant publishes. It stays the same object when its publisher reconnects."""
@@ -267,7 +286,7 @@ class RemoteDataTrack:
         way round; or nothing came of it in 10 seconds, which is also what a missing permission looks like. Cancelling
         gives the subscription up.
         """
-        if buffer_size < 1 or max_partial_frames < 1:
+        if operator.index(buffer_size) < 1 or operator.index(max_partial_frames) < 1:
             raise ValueError("buffer_size and max_partial_frames are numbers of frames, at least 1")
         reader = await self._track.open_reader(buffer_size, max_partial_frames)
         try:
@@ -318,6 +337,9 @@ class RemoteDataTracks:
             if self._over is not None:
                 raise copy(self._over)
             await self._changed.park()
+
+    def __repr__(self) -> str:
+        return f"<RemoteDataTracks of {self._publisher_identity!r}: {', '.join(map(repr, self._tracks)) or 'none'}>"
 
     def _add(self, track: RemoteDataTrack) -> None:
         self._tracks[track.name] = track

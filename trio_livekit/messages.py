@@ -38,7 +38,7 @@ from ._sansio.packets.messages import ChatMessage, SipDtmf, Transcription, Trans
 from ._session.packet_events import PacketStatistics
 from ._session.receipts import OnFullReconnect, Receipt
 from ._session.user_packets import NOT_READ_S, PacketReader, ReaderStatistics
-from .data_tracks import now_ms
+from .data_tracks import now_ms, shortened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -73,6 +73,10 @@ class DataPacket:
     is_reliable: bool = True
     is_encrypted: bool = False
 
+    def __repr__(self) -> str:
+        sender, kind = self.sender_identity, "reliable" if self.is_reliable else "lossy"
+        return f"<DataPacket {self.topic!r} from {sender!r}, {kind}: {shortened(self.payload)}>"
+
     def text(self) -> str:
         """The payload as UTF-8. Raises ``UnicodeDecodeError`` where it is none."""
         return self.payload.decode()
@@ -104,6 +108,14 @@ class DataPackets(trio.abc.ReceiveChannel[DataPacket]):
     def statistics(self) -> ReaderStatistics:
         """A snapshot of this scope's counters."""
         return self._reader.statistics()
+
+
+def _as_bytes(payload: str | bytes | bytearray | memoryview) -> bytes:
+    if isinstance(payload, str):
+        return payload.encode()
+    if isinstance(payload, (bytes, bytearray, memoryview)):
+        return bytes(payload)
+    raise TypeError(f"a payload is a str or bytes, not {type(payload).__name__}")
 
 
 class MessagingRoom(RoomPart):
@@ -169,7 +181,7 @@ class MessagingRoom(RoomPart):
         """
         names = names_of(destination_identities)
         packets = self._packets()
-        data = payload.encode() if isinstance(payload, str) else bytes(payload)
+        data = _as_bytes(payload)
         if not reliable:
             packets.send_lossy(UserPacket(data, topic), names)
             await trio.lowlevel.checkpoint()

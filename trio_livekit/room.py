@@ -129,6 +129,10 @@ class Room(StreamingRoom, MessagingRoom):
 
     # --- state --------------------------------------------------------------------------------------------------------
 
+    def __repr__(self) -> str:
+        others = len(self.participants)
+        return f"<Room {self.name!r} as {self.local_participant.identity!r}, {self.state.value}, {others} others>"
+
     @property
     def state(self) -> ConnectionState:
         """How the room stands right now."""
@@ -266,6 +270,8 @@ class Room(StreamingRoom, MessagingRoom):
         block, it ended the track.
         """
         self._check_open()
+        if not isinstance(name, str):
+            raise TypeError(f"a track's name is a str, not {type(name).__name__}")
         check_schema(frame_encoding, schema)
         async with self._session.publishing.publish(name, frame_encoding, schema) as publication:
             yield LocalDataTrack(publication)

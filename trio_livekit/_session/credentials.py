@@ -25,6 +25,9 @@ class Credentials:
     """
 
     def __init__(self, token: str | TokenSource) -> None:
+        if not isinstance(cast("object", token), str) and not callable(token):
+            text = f"a token is a str, or an async function that gets one, not {type(token).__name__}"
+            raise ConnectError(ConnectErrorReason.NO_TOKEN, text)
         self._source = None if isinstance(token, str) else token
         self._token = token if isinstance(token, str) else ""
         self._is_tried = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["Publication", "PublicationStatistics", "Publishing"]
 
 import math
+import operator
 import secrets
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -63,6 +64,16 @@ _REFUSALS = {
 }
 
 
+def _check_timestamp(user_timestamp: int) -> None:
+    try:
+        number = operator.index(user_timestamp)
+    except TypeError:
+        kind = type(user_timestamp).__name__
+        raise TypeError(f"a user timestamp is an int, as now_ms() makes it, not {kind}") from None
+    if not 0 <= number <= _MAX_USER_TIMESTAMP:
+        raise ValueError(f"a user timestamp is 0 to 2**64 - 1, not {number}")
+
+
 class Publication:
     """One track of ours, from the request to the end of its block."""
 
@@ -115,8 +126,8 @@ class Publication:
                 raise PushError(PushErrorReason.NOT_CONNECTED, "the peer connection is lost")
             self.dropped += 1
             return
-        if user_timestamp is not None and not 0 <= user_timestamp <= _MAX_USER_TIMESTAMP:
-            raise ValueError(f"a user timestamp is 0 to 2**64 - 1, not {user_timestamp}")
+        if user_timestamp is not None:
+            _check_timestamp(user_timestamp)
         self._owner.push(self, payload, user_timestamp)
 
     def packetize(self, payload: bytes, now: float, user_timestamp: int | None) -> list[bytes]:

@@ -52,6 +52,10 @@ class Receipt:
         if self._error is not None:
             raise copy(self._error)  # to each who waits its own traceback
 
+    def __repr__(self) -> str:
+        state = "acknowledged" if self._is_acked else "pending" if self._error is None else f"failed: {self._error}"
+        return f"<Receipt {state}>"
+
     def _settle(self, error: Exception | None = None) -> None:
         if self._is_acked or self._error is not None:
             return

@@ -86,6 +86,10 @@ class Reader(Mailbox[TrackFrame]):
         self._track = track
         self._release = release
 
+    @property
+    def track_name(self) -> str:
+        return self._track.name
+
     def close(self) -> None:
         super().close()
         self._release(self)

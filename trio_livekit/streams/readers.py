@@ -48,6 +48,9 @@ class TextStreamReader(_Reader, trio.abc.ReceiveChannel[str]):
         """What its sender says of it. Attributes that come with the end are added then."""
         return self._reader.text_info
 
+    def __repr__(self) -> str:
+        return f"<TextStreamReader on {self.info.topic!r} from {self.info.sender_identity!r}>"
+
     async def receive(self) -> str:
         """The next piece: whole characters, as a rule what was written at once. If cancelled, nothing is lost.
 
@@ -85,6 +88,9 @@ class ByteStreamReader(_Reader, trio.abc.ReceiveStream):
     def info(self) -> ByteStreamInfo:
         """What their sender says of them. Attributes that come with the end are added then."""
         return self._reader.byte_info
+
+    def __repr__(self) -> str:
+        return f"<ByteStreamReader on {self.info.topic!r} from {self.info.sender_identity!r}: {self.info.name!r}>"
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """The next part, of at most ``max_bytes``; ``b""`` at the end. If cancelled, nothing is lost.

@@ -144,6 +144,8 @@ class StreamingRoom(RoomPart):
         self._check_text_topic(topic)
         identity, names = self.local_participant.identity, names_of(destination_identities)
         attached = {str(uuid4()): path for path in attachments}
+        if not isinstance(text, str):
+            raise TypeError(f"a text is a str, not {type(text).__name__}")
         content = text.encode()
         header, info = text_header(
             identity,

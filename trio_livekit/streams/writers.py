@@ -35,6 +35,9 @@ class _Writer(trio.abc.AsyncResource, Generic[_Info]):
         """Bytes of content, UTF-8 where it is text, that the connection has taken."""
         return self._writer.sent_bytes
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._info.topic!r}, {self.sent_bytes} bytes sent>"
+
     async def aclose(self, attributes: Mapping[str, str] | None = None) -> None:
         """End the stream well before its block ends, with more attributes if any; waits until the server has it all.
 
@@ -63,6 +66,8 @@ class TextStreamWriter(_Writer[TextStreamInfo], trio.abc.SendChannel[str]):
             trio.ClosedResourceError: the stream has ended; if not by us, its block is being cancelled and says why.
             trio.BusyResourceError: another task is writing.
         """
+        if not isinstance(text, str):
+            raise TypeError(f"a text is a str, not {type(text).__name__}")
         await self._writer.write(text.encode())
 
     async def send(self, value: str) -> None:

@@ -1,0 +1,80 @@
+"""Arguments that cannot be meant are refused in words, and public objects say what they are."""
+
+from __future__ import annotations
+
+import math
+from contextlib import AsyncExitStack
+
+import pytest
+
+import trio_livekit as lk
+from trio_livekit.testing.rooms import open_rooms
+
+
+async def test_what_cannot_be_a_frame_or_a_timestamp():
+    async with open_rooms("robot") as (_, room), room.publish_data_track("lidar") as track:
+        for frame in ("text", 5, None, lk.DataTrackFrame("text")):
+            with pytest.raises(TypeError, match="a frame is a DataTrackFrame or bytes, not"):
+                track.try_push(frame)
+            with pytest.raises(TypeError, match="a frame is a DataTrackFrame or bytes, not"):
+                await track.send(frame)
+        with pytest.raises(TypeError, match="an int, as now_ms\\(\\) makes it, not float"):
+            track.try_push(b"scan", user_timestamp=1.5)
+        for number in (-1, 1 << 64):
+            with pytest.raises(ValueError, match="0 to 2\\*\\*64 - 1"):
+                track.try_push(b"scan", user_timestamp=number)
+        track.try_push(lk.DataTrackFrame(bytearray(b"scan"), user_timestamp=True))
+        counts = track.statistics()
+        assert counts.frames_pushed == counts.frames_sent + counts.frames_queued + counts.frames_refused
+
+
+async def test_other_arguments_of_the_wrong_kind():
+    async with open_rooms("robot", "operator") as (server, robot, operator), AsyncExitStack() as stack:
+        with pytest.raises(TypeError, match="a track's name is a str, not int"):
+            await stack.enter_async_context(robot.publish_data_track(5))
+        await stack.enter_async_context(robot.publish_data_track("lidar"))
+        lidar = await operator.participants["robot"].data_tracks.wait_for("lidar")
+        for size in (1.5, math.inf):
+            with pytest.raises(TypeError):
+                await stack.enter_async_context(lidar.subscribe(buffer_size=size))
+        for payload in (5, None, {"a": 1}, [1, 2]):
+            with pytest.raises(TypeError, match="a payload is a str or bytes, not"):
+                await robot.publish_data(payload)
+        with pytest.raises(TypeError, match="a text is a str, not bytes"):
+            await robot.send_text(b"text", topic="chat")
+        writer = await stack.enter_async_context(robot.open_text_stream("chat"))
+        with pytest.raises(TypeError, match="a text is a str, not bytes"):
+            await writer.write(b"text")
+        for token in (None, b"token", 5):
+            with pytest.raises(lk.ConnectError, match="a token is a str, or an async function") as caught:
+                await stack.enter_async_context(lk.connect(server.url, token))
+            assert caught.value.reason is lk.ConnectErrorReason.NO_TOKEN
+
+
+async def test_public_objects_say_what_they_are():
+    async with open_rooms("robot", "operator") as (_, robot, operator), AsyncExitStack() as stack:
+        tracks = operator.participants["robot"].data_tracks
+        assert repr(tracks) == "<RemoteDataTracks of 'robot': none>"
+        track = await stack.enter_async_context(robot.publish_data_track("lidar"))
+        lidar = await tracks.wait_for("lidar")
+        assert repr(tracks) == "<RemoteDataTracks of 'robot': 'lidar'>"
+        assert repr(operator) == "<Room 'test' as 'operator', connected, 1 others>"
+        frames = await stack.enter_async_context(lidar.subscribe())
+        track.try_push(bytes(1000), 5)
+        frame = await frames.receive()
+        assert repr(frames) == "<DataTrackSubscription to 'lidar', 0 frames buffered>"
+        assert repr(frame) == f"DataTrackFrame({bytes(32)!r}... of 1000 bytes, user_timestamp=5)"
+        assert repr(lk.DataTrackFrame(b"short")) == "DataTrackFrame(b'short')"
+        packets = await stack.enter_async_context(operator.data_packets())
+        receipt = await robot.publish_data("stop", topic="command")
+        assert repr(await packets.receive()) == "<DataPacket 'command' from 'robot', reliable: b'stop'>"
+        await receipt.wait_acked()
+        assert repr(receipt) == "<Receipt acknowledged>"
+        texts = await stack.enter_async_context(operator.text_streams("chat"))
+        writer = await stack.enter_async_context(robot.open_text_stream("chat"))
+        await writer.write("word")
+        assert repr(writer) == "<TextStreamWriter on 'chat', 4 bytes sent>"
+        assert repr(await texts.receive()) == "<TextStreamReader on 'chat' from 'robot'>"
+        files = await stack.enter_async_context(operator.byte_streams("files"))
+        await stack.enter_async_context(robot.open_byte_stream("a.bin", topic="files"))
+        assert repr(await files.receive()) == "<ByteStreamReader on 'files' from 'robot': 'a.bin'>"

@@ -503,7 +503,7 @@ async def test_cancelled_at_every_step(scenario: str) -> None:
                     await trio.testing.wait_all_tasks_blocked(0.001)
 
         steps = await count_checkpoints(lose_and_regain)
-        for step in range(steps // 3, steps, 3):  # before that it has not joined yet
+        for step in range(steps // 3, steps, 5):  # before that it has not joined yet
             async with nothing_left_behind():
                 await run_cancelled_at(lose_and_regain, step)
                 await nobody_is_left()

@@ -26,12 +26,8 @@ from trio_livekit.testing.faults import BLOCKED, LinkModel, udp_payload
 
 from ..support.livekit import LiveKitServer, find_server, run_server
 from .relay import open_relay
+from .results import RESULTS, load, write
 from .sockets import bad_sockets
-
-ROOT = Path(__file__).parent.parent.parent
-DOCUMENT = ROOT / "docs" / "guide" / "bad-networks.md"
-RESULTS = ROOT / "tests" / "lab" / "results.json"
-MARKS = {name: (f"<!-- {name} -->", f"<!-- end of {name} -->") for name in ("links", "goodput")}
 
 SECONDS = 10.0
 DRAIN_S = 20.0
@@ -293,17 +289,8 @@ def goodput_table(results: dict[str, dict[str, list[float]]]) -> str:
 # --- the document -----------------------------------------------------------------------------------------------------
 
 
-def write(name: str, table: str) -> None:
-    """Put a table between its marks."""
-    begin, end = MARKS[name]
-    text = DOCUMENT.read_text()
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    DOCUMENT.write_text(f"{before}{begin}\n{table}\n{end}{after}")
-
-
 def main(chosen: list[str]) -> None:
-    results = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {"links": {}, "goodput": {}}
+    results = load()
     names = [name for name in chosen if name not in ("links", "goodput")]
     if names or "links" in chosen or not chosen:
         binary = find_server()

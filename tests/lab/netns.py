@@ -8,6 +8,8 @@ reordering, duplication and corruption need netem, which many kernels lack: they
         left.fault(LinkModel(loss=0.05, rate_bps=20e6))                   # what left sends
         sock = right.udp_socket()                                          # a socket of this process, over there
         subprocess.Popen(left.command("livekit-server", "--config", ...))
+
+``behind_nat`` puts a host behind a router that translates addresses, and whose mappings can be changed.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import itertools
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import threading
 from dataclasses import dataclass, replace
@@ -33,6 +36,10 @@ _CLONE_NEWNET = 0x40000000
 _UDP_IP_HEADERS = 28
 _TBF_BURST_BYTES = 16 * 1024
 """Has to hold one packet and a timer tick's worth of the rate: enough for 100 Mbit/s at 1000 Hz."""
+
+_NETLINK_NETFILTER = 12
+_CONNTRACK_DELETE = 1 << 8 | 2
+_REQUEST_WITH_ANSWER = 1 | 4
 
 _numbers = itertools.count()
 
@@ -76,6 +83,32 @@ class Host:
         sock = _in_namespace(self.namespace)
         sock.bind((self.address, port))
         return sock
+
+    def tcp_socket(self) -> socket.socket:
+        """A TCP socket of this process that lives on this host."""
+        return _in_namespace(self.namespace, socket.AF_INET, socket.SOCK_STREAM)
+
+    def accepts(self, port: int) -> bool:
+        """Whether something listens on a TCP port of this host."""
+        with self.tcp_socket() as sock:
+            return sock.connect_ex((self.address, port)) == 0
+
+    def block(self, *rules: str) -> None:
+        """Packets that arrive here and match a rule of nft are lost, or what the rule says; without rules all pass."""
+        lines = ["add table inet wall", "delete table inet wall"]
+        if rules:
+            lines += ["add table inet wall", "add chain inet wall arrive { type filter hook input priority -1; }"]
+            lines += [f"add rule inet wall arrive {rule}" for rule in rules]
+        _run(*self.command("nft", "-f", "-"), stdin="\n".join(lines) + "\n")
+
+    def kill_tcp(self, port: int) -> None:
+        """Break this host's TCP connections to a port, as a network card that is pulled out does."""
+        _run(*self.command("ss", "-K", "dport", "=", f":{port}"))
+
+    def change_address(self, address: str) -> None:
+        """Have another address from now on: what used the old one is cut off."""
+        _run("ip", "-n", self.namespace, "address", "delete", f"{self.address}/24", "dev", self.device)
+        _run("ip", "-n", self.namespace, "address", "add", f"{address}/24", "dev", self.device)
 
     def fault(self, model: LinkModel) -> None:
         """From now on, this is what becomes of the UDP datagrams that this host sends.
@@ -142,8 +175,60 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
         yield left, right
 
 
-def _in_namespace(namespace: str) -> socket.socket:
-    """A new UDP socket of another namespace. A thread of its own goes there: namespaces are a thread's, not ours."""
+@dataclass(frozen=True)
+class Router:
+    """Between a host and the wire: it has the addresses 10.77.0.1 and 10.77.0.3 there."""
+
+    namespace: str
+
+    def translate(self, address: str, ports: str) -> None:
+        """Give the host behind it other mappings from now on: an address of the router, and a range of UDP ports."""
+        rules = ["add table ip nat", "delete table ip nat", "add table ip nat"]
+        rules.append("add chain ip nat leave { type nat hook postrouting priority 100; }")
+        rules.append(f'add rule ip nat leave oifname "wire0" meta l4proto udp snat to {address}:{ports}')
+        rules.append(f'add rule ip nat leave oifname "wire0" meta l4proto tcp snat to {address}')
+        _run("ip", "netns", "exec", self.namespace, "nft", "-f", "-", stdin="\n".join(rules) + "\n")
+        self._forget_mappings()
+
+    def _forget_mappings(self) -> None:
+        """What ``conntrack -F`` does: one message, which names no connection and so means all."""
+        family = socket.AF_NETLINK  # type: ignore[attr-defined, unused-ignore]
+        with _in_namespace(self.namespace, family, socket.SOCK_RAW, _NETLINK_NETFILTER) as sock:
+            length = 20
+            sock.send(struct.pack("=LHHLLBBH", length, _CONNTRACK_DELETE, _REQUEST_WITH_ANSWER, 1, 0, 0, 0, 0))
+            error = struct.unpack_from("=i", sock.recv(4096), 16)[0]
+            if error:
+                raise OSError(-error, "the mappings of the router could not be deleted")
+
+
+@contextlib.contextmanager
+def behind_nat() -> Iterator[tuple[Host, Router, Host]]:
+    """A host (10.78.0.2) behind a router, and the host that it reaches through it (10.77.0.2)."""
+    with two_hosts() as (middle, right):
+        router = Router(middle.namespace)
+        inside = Host(f"{middle.namespace}-in", "wire2", "10.78.0.2", middle.namespace)
+        _run("ip", "netns", "add", inside.namespace)
+        try:
+            wire = ["link", "add", "name", inside.device, "type", "veth", "peer", "name", "wire3"]
+            _run("ip", "-n", inside.namespace, *wire, "netns", router.namespace)
+            _run("ip", "-n", inside.namespace, "address", "add", "10.78.0.2/24", "dev", inside.device)
+            _run("ip", "-n", router.namespace, "address", "add", "10.78.0.1/24", "dev", "wire3")
+            _run("ip", "-n", router.namespace, "address", "add", "10.77.0.3/24", "dev", middle.device)
+            _run("ip", "-n", inside.namespace, "link", "set", "lo", "up")
+            for namespace, device in ((inside.namespace, inside.device), (router.namespace, "wire3")):
+                _run("ip", "-n", namespace, "link", "set", device, "gso_max_segs", "1", "up")
+            _run("ip", "-n", inside.namespace, "route", "add", "default", "via", "10.78.0.1")
+            _run("ip", "netns", "exec", router.namespace, "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+            router.translate("10.77.0.1", "20000-29999")
+            yield inside, router, right
+        finally:
+            _run("ip", "netns", "delete", inside.namespace)
+
+
+def _in_namespace(
+    namespace: str, family: int = socket.AF_INET, kind: int = socket.SOCK_DGRAM, protocol: int = 0
+) -> socket.socket:
+    """A new socket of another namespace. A thread of its own goes there: namespaces are a thread's, not ours."""
     made: list[socket.socket | BaseException] = []
 
     def make() -> None:
@@ -151,7 +236,7 @@ def _in_namespace(namespace: str) -> socket.socket:
             with Path("/run/netns", namespace).open("rb") as handle:
                 if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), _CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), f"setns to {namespace}")
-            made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            made.append(socket.socket(family, kind, protocol))
         except BaseException as exc:
             made.append(exc)
 

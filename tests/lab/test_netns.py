@@ -11,7 +11,7 @@ import trio
 from trio_livekit._transport.datagrams import UdpEndpoint
 from trio_livekit.testing.pair import LinkModel
 
-from .netns import firewall, missing, two_hosts
+from .netns import behind_nat, firewall, missing, two_hosts
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +89,32 @@ async def test_a_rate_with_a_short_queue_loses_the_rest_of_a_burst(hosts, endpoi
 def test_what_needs_netem_is_refused(hosts):
     with pytest.raises(ValueError, match="delay_s=1"):
         hosts[0].fault(LinkModel(delay_s=1.0))
+
+
+needs_nft = pytest.mark.skipif(firewall() != "nft", reason="walls and routers need the command nft")
+
+
+@needs_nft
+async def test_what_a_wall_stops_is_lost_until_it_is_down(hosts, endpoints):
+    left, right = endpoints
+    hosts[1].block("meta l4proto udp drop")
+    assert left.send(b"lost", right.local_address)
+    hosts[1].block()
+    assert await send_and_collect(left, right, [b"arrives"]) == [b"arrives"]
+
+
+@needs_nft
+def test_a_router_that_forgets_gives_other_mappings():
+    reason = missing()
+    if reason is not None:
+        pytest.skip(reason)
+    with behind_nat() as (inside, router, outside):
+        with inside.udp_socket() as ours, outside.udp_socket() as theirs:
+            theirs.settimeout(5)
+            seen = []
+            for address in ("10.77.0.1", "10.77.0.3"):
+                router.translate(address, "30000-39999")
+                ours.sendto(b"hello", theirs.getsockname())
+                seen.append(theirs.recvfrom(10)[1])
+            assert [host for host, _ in seen] == ["10.77.0.1", "10.77.0.3"]
+            assert all(30000 <= port < 40000 for _, port in seen)

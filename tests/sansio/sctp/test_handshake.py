@@ -101,6 +101,33 @@ def test_init_ack_repeats_tag_and_tsn_of_our_init():
     assert [kind for kind, _, _ in peer.received()] == [c.COOKIE_ACK]
 
 
+def test_a_lost_cookie_ack_is_said_again_with_the_first_data():
+    """A peer without it drops data, and may take a second to ask; with its first acknowledgement that is over."""
+    peer = HandmadePeer(establish=False)
+    association = peer.association
+    association.receive_datagram(PacketSealer(5000, 5000, 0).seal(peer.init_chunk(c.INIT)), peer.now)
+    [packet] = association.datagrams_to_send(peer.now)
+    [(_, _, body)] = chunks_of(packet)
+    peer.send(c.encode_chunk(c.COOKIE_ECHO, 0, dict(c.decode_init(body).parameters)[STATE_COOKIE]))
+
+    def next_time() -> list[int]:
+        peer.now = association.next_timeout()
+        association.handle_timeout(peer.now)
+        return [kind for kind, _, _ in peer.received()]
+
+    association.send(0, 53, b"one", now=peer.now)
+    assert [kind for kind, _, _ in peer.received()] == [c.COOKIE_ACK, c.DATA]
+    said = [kinds for kinds in (next_time() for _ in range(6)) if c.COOKIE_ACK in kinds]
+    assert len(said) >= 2
+    assert all(kinds[:2] == [c.COOKIE_ACK, c.DATA] for kinds in said)
+    peer.send(c.encode_sack(peer.init.initial_tsn, 1 << 20, [], []))
+    association.send(0, 53, b"two", now=peer.now)
+    peer.received()
+    later = [next_time() for _ in range(6)]
+    assert [c.DATA] in later
+    assert not any(c.COOKIE_ACK in kinds for kinds in later)
+
+
 def test_data_in_cookie_echoed_is_delivered_and_acknowledged():
     """A peer that sends data has accepted the cookie: a lost COOKIE-ACK must not cost it a retransmission timeout."""
     from tests.sansio.sctp.harness import data_chunk

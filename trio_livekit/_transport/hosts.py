@@ -79,23 +79,22 @@ class Hosts:
         self._attach(sockets)
         self._dial_from(fresh)
 
-    @property
-    def is_to_be_watched(self) -> bool:
-        """Whether ``watch`` would find out anything."""
-        return self._may_change and not self._is_watching
-
-    async def watch(self) -> None:
+    def start_watching(self, nursery: trio.Nursery) -> None:
         """The path went silent: our addresses may change, or have done so. What is new may reach the peer."""
-        self._is_watching = True
-        while self._owner.may_need_hosts():
-            self.refresh()
-            await trio.sleep(_INTERVAL_S)
-        self._is_watching = False
+        if self._may_change and not self._is_watching:
+            self._is_watching = True
+            nursery.start_soon(self._watch, name=f"{self._config.name}: addresses")
 
     def give_up(self) -> None:
         """Close all of them."""
         for host in list(self._bound):
             self._remove(host)
+
+    async def _watch(self) -> None:
+        while self._owner.may_need_hosts():
+            self.refresh()
+            await trio.sleep(_INTERVAL_S)
+        self._is_watching = False
 
     @property
     def _may_change(self) -> bool:

@@ -415,8 +415,8 @@ class PeerConnection:
             self._watcher()
 
     def _start_watching(self) -> None:
-        if self._nursery is not None and self._hosts.is_to_be_watched:
-            self._nursery.start_soon(self._hosts.watch, name=f"{self._config.name}: addresses")
+        if self._nursery is not None:
+            self._hosts.start_watching(self._nursery)
 
     def _on_connected(self) -> None:
         self._is_up = True

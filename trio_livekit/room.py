@@ -102,6 +102,8 @@ async def connect(
         ConnectError: the room could not be joined; its ``reason`` says why.
         RoomDisconnected: the room was lost for good inside the block; its ``reason`` says why.
     """
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError("trio_livekit runs under trio, as in trio.run(main); asyncio cannot run it")
     room = Room()
     profile = Profile(metadata, dict(attributes or {}))
     if encryption is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from contextlib import AsyncExitStack
 
@@ -49,6 +50,15 @@ async def test_other_arguments_of_the_wrong_kind():
             with pytest.raises(lk.ConnectError, match="a token is a str, or an async function") as caught:
                 await stack.enter_async_context(lk.connect(server.url, token))
             assert caught.value.reason is lk.ConnectErrorReason.NO_TOKEN
+
+
+def test_not_under_asyncio():
+    async def main():
+        async with lk.connect("ws://127.0.0.1:1", "token"):
+            pass
+
+    with pytest.raises(RuntimeError, match="trio_livekit runs under trio"):
+        asyncio.run(main())
 
 
 async def test_public_objects_say_what_they_are():

@@ -1,5 +1,7 @@
 """A pytest plugin, loaded by itself where this package is installed: fixtures for tests that run with pytest-trio.
 
+Tests then need ``trio_mode = true`` or ``@pytest.mark.trio``. anyio's plugin will do as well, on its trio backend.
+
 ::
 
     async def test_my_robot(livekit_embedded_server):
@@ -33,7 +35,7 @@ def livekit_server_limits() -> Limits:
 
 @pytest.fixture
 async def livekit_embedded_server(livekit_server_limits: Limits) -> AsyncIterator[Server]:
-    """A LiveKit-compatible server inside the test process, for one test. Needs pytest-trio."""
+    """A LiveKit-compatible server inside the test process, for one test. Needs pytest-trio, or anyio."""
     from ..server import serve
 
     async with serve(limits=livekit_server_limits) as server:

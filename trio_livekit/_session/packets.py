@@ -380,7 +380,7 @@ class Packets:
     def _watch(self, links: Links | None) -> None:
         if links is not None:
             links.watch_progress(RELIABLE, bool(self._outbox or self._waiting or self._lossy))
-        if not self._waiting:
+        if self._idle and not self._waiting:
             self._idle.unpark_all()
 
     # --- the session, and who is in it --------------------------------------------------------------------------------

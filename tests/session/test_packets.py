@@ -10,6 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_livekit._sansio.packets import messages as p
+from trio_livekit._sansio.packets.high_water import MIN_BYTES
 from trio_livekit._sansio.signal.messages import ParticipantInfo, Permission
 from trio_livekit._session import incoming_packets
 from trio_livekit._session import packets as module
@@ -190,6 +191,21 @@ async def test_senders_wait_in_turn(bench: Bench) -> None:
     assert bench.payloads()[filled:] == [str(number).encode() for number in range(5)]
     assert bench.sent()[-1].value == p.RpcAck("last")
     assert [packet.sequence for packet in bench.sent()] == list(range(1, filled + 7))
+
+
+async def test_a_slow_network_is_noticed_before_anybody_has_to_wait(bench: Bench, autojump_clock: MockClock) -> None:
+    """Else the queue of a fast one would fill first, which is a quarter of a minute on a slow one."""
+    links = bench.links
+    links.stuck = True
+    for number in range(40):
+        await bench.packets.send_reliable(user(f"{number:1000}"))
+    assert bench.packets.statistics().reliable_waiting == 0
+    for _ in range(5):
+        await trio.sleep(0.1)
+        for amounts in (links.buffered, links.unsent):
+            amounts[RELIABLE] -= 1040
+        bench.packets.on_progress()
+    assert bench.packets._high_water.limit == MIN_BYTES
 
 
 async def test_a_sender_that_is_cancelled_has_sent_nothing(bench: Bench) -> None:

@@ -28,11 +28,14 @@ __all__ = [
     "Value",
 ]
 
+import dataclasses  # for what there is one of for each packet: quicker to make than what ``..records`` defines
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from ..records import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class UserPacket:
     """Bytes of the application's (``UserPacket``). A server drops a ``nonce`` of 16 bytes that the room saw lately."""
 
@@ -165,7 +168,7 @@ class StreamHeader:
     compression: Compression = Compression.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class StreamChunk:
     """A piece of a stream (``DataStream.Chunk``)."""
 
@@ -184,7 +187,7 @@ class StreamTrailer:
     attributes: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Encrypted:
     """Something encrypted end to end (``EncryptedPacket``)."""
 
@@ -199,7 +202,7 @@ Encryptable = UserPacket | ChatMessage | RpcRequest | RpcAck | RpcResponse | Str
 Value = Encryptable | SipDtmf | Transcription | Encrypted
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class DataPacket:
     """The envelope (``DataPacket``). The server writes the true sender into it; nobody named means everybody.
 

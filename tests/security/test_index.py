@@ -287,8 +287,6 @@ INDEX: dict[str, dict[str, str]] = {
         "fragmented for ever": "security/test_websocket.py::test_s33_a_message_in_ever_more_fragments_is_not_collected",
         "compressed, text": "security/test_websocket.py::test_s33_a_server_that_breaks_the_rules_is_left",
         "ping flood": "security/test_websocket.py::test_s33_pings_are_answered_and_a_flood_of_them_ends_it",
-        "a close frame says why, and is not waited for":
-            "security/test_websocket.py::test_s33_a_server_that_does_not_read_why_is_left_all_the_same",
         "all of these at a server": "transport/test_websocket_accept.py::test_breaking_the_rules_closes_with_a_code",
         "redirects": "security/test_websocket.py::test_s33_a_redirect_is_a_refusal_and_not_followed",
         "TLS name": "security/test_websocket.py::test_s33_a_certificate_is_for_the_name_that_was_asked_for",

@@ -10,7 +10,7 @@ import struct
 import tracemalloc
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 import trio
@@ -158,66 +158,6 @@ async def test_s33_a_server_that_breaks_the_rules_is_left(frames: bytes, code: i
         with pytest.raises(WebsocketClosed) as caught:
             await websocket.receive()
         assert caught.value.code == code
-        assert close_code(await all_of(server)) == code
-
-
-async def all_of(stream: trio.abc.ReceiveStream) -> bytes:
-    """Everything up to the end."""
-    return b"".join([bytes(data) async for data in stream])
-
-
-def close_code(sent: bytes) -> int:
-    """The code of the client's close frame, which is all that was sent."""
-    assert sent[0] == 0x80 | CLOSE
-    assert sent[1] & 0x80, "clients mask"
-    assert len(sent) == 6 + (sent[1] & 0x7F)
-    mask, payload = sent[2:6], sent[6:]
-    return int.from_bytes(bytes(byte ^ mask[place] for place, byte in enumerate(payload[:2])), "big")
-
-
-class Unread(trio.abc.HalfCloseableStream):
-    """The stream of a peer that does not read what is sent once ``is_full`` is set."""
-
-    def __init__(self, stream: trio.StapledStream) -> None:
-        self._stream = stream
-        self.is_full = False
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self.is_full:
-            await trio.sleep_forever()
-        await self._stream.send_all(data)
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._stream.receive_some(max_bytes)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-
-async def test_s33_a_server_that_does_not_read_why_is_left_all_the_same() -> None:
-    ours, theirs = trio.testing.memory_stream_pair()
-    unread = Unread(ours)
-
-    async def server() -> None:
-        await theirs.send_all(accepting(await request_key(theirs)))
-
-    with trio.fail_after(5):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server)
-            websocket = await upgrade(nursery, cast("trio.SocketStream", unread), URL)
-            unread.is_full = True
-            await theirs.send_all(frame(TEXT, b"text"))
-            with pytest.raises(WebsocketClosed) as caught:
-                await websocket.receive()
-            assert caught.value.code == 1003
-            assert await all_of(theirs) == b"", "and the end"
-            await websocket.aclose()
 
 
 @pytest.mark.parametrize("in_parts", [False, True], ids=["one frame", "fragments"])

@@ -21,10 +21,8 @@ __all__ = [
     "upgrade",
 ]
 
-import contextlib
 import logging
 import re
-import secrets
 import ssl
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -54,13 +52,6 @@ TOO_LARGE = 1009
 
 CLOSE_TIMEOUT_S = 0.5
 """How long the closing handshake may take before the TCP connection is simply closed."""
-
-_FAREWELL_S = 0.25
-"""How long telling a peer what it did wrong may take: one that does not read is not waited for."""
-
-_BROKEN = 1006
-_CLOSE_FRAME = 0x88
-_MASKED = 0x80
 
 _DIAL_AGAIN_S = 1.0
 """How long the first try of a TCP connection may take."""
@@ -267,7 +258,7 @@ async def upgrade(
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     reader = _Reader(nursery, f"websocket to {parts.netloc.rpartition('@')[2]}")
     connection: WebSocketConnection | None = None
-    guarded = _Guarded(stream, _MAX_ANSWER_BYTES, is_client=True)
+    guarded = _Guarded(stream, _MAX_ANSWER_BYTES)
     try:
         with reader.while_running(trio.CancelScope()):
             connection = await wrap_client_stream(
@@ -284,7 +275,7 @@ async def upgrade(
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise _refusal(reader.failure)
-    guarded.connection, guarded.is_open = connection, True
+    guarded.is_open = True
     return Websocket(connection, guarded, reader)
 
 
@@ -307,16 +298,6 @@ class _Through(trio.abc.Stream):
         await self._stream.aclose()
 
 
-def _close_frame(code: int, text: str, *, is_client: bool) -> bytes:
-    """RFC 6455 sections 5.2 to 5.5.1; the reason is cut to what a control frame may hold. Clients mask."""
-    payload = code.to_bytes(2, "big") + text.encode("ascii", "replace")[:123]
-    if not is_client:
-        return bytes([_CLOSE_FRAME, len(payload)]) + payload
-    mask = secrets.token_bytes(4)
-    masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
-    return bytes([_CLOSE_FRAME, _MASKED | len(payload)]) + mask + masked
-
-
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _REFUSAL = re.compile(rb"HTTP/\d\.\d (?!101)")
 
@@ -327,54 +308,22 @@ class _Guarded(_Through):
     ``fault`` then says what it did, if it was with frames.
     """
 
-    def __init__(self, stream: trio.abc.Stream, max_handshake_bytes: int, *, is_client: bool) -> None:
+    def __init__(self, stream: trio.abc.Stream, max_handshake_bytes: int) -> None:
         super().__init__(stream)
-        self._is_client = is_client
         self._max_handshake_bytes = max_handshake_bytes
         self._head = bytearray()
         self._guard: FrameGuard | None = None
-        self._has_said_why = False
-        self.connection: WebSocketConnection | None = None
         self.is_open = False
         self.fault: Fault | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        await self._say_why_the_library_closed()
         data = await super().receive_some(max_bytes)
         frames = data if self._guard is not None else self._after_handshake(data)
         if self._guard is not None and (fault := self._guard.receive(frames, trio.current_time())) is not None:
             self.fault = fault
-            await self._hang_up(fault.code, fault.text)
+            await trio.aclose_forcefully(self._stream)
             raise trio.BrokenResourceError(f"the peer sent {fault.text}")
         return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self.fault is not None:  # a close frame is the last of all frames
-            await trio.lowlevel.checkpoint()
-            raise trio.BrokenResourceError(f"the peer sent {self.fault.text}")
-        if self.is_open and data[0] == _CLOSE_FRAME:
-            self._has_said_why = True
-        await super().send_all(data)
-
-    async def aclose(self) -> None:
-        await self._say_why_the_library_closed()
-        await super().aclose()
-
-    async def _say_why_the_library_closed(self) -> None:
-        """It keeps to itself what it cannot parse: it goes on to read as a client, and closes as a server."""
-        reason = None if self.connection is None else self.connection.closed
-        if reason is not None and reason.code != _BROKEN and not self._has_said_why:
-            await self._hang_up(reason.code, reason.reason or "")
-
-    async def _hang_up(self, code: int, text: str) -> None:
-        """Say why, unless a frame is only half sent or the peer does not read, and close."""
-        self._has_said_why = True
-        gone = (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError)
-        try:
-            with trio.move_on_after(_FAREWELL_S), contextlib.suppress(*gone):
-                await self._stream.send_all(_close_frame(code, text, is_client=self._is_client))
-        finally:
-            await trio.aclose_forcefully(self._stream)
 
     def _after_handshake(self, data: bytes | bytearray) -> bytes:
         """What of ``data`` follows the head of the upgrade, which may end in it; a refusal goes on without frames."""
@@ -425,7 +374,7 @@ async def accept_websocket(
     """
     reader = _Reader(nursery, name)
     connection: WebSocketConnection | None = None
-    guarded = _Guarded(_Replay(stream, received), _MAX_REQUEST_BYTES, is_client=False)
+    guarded = _Guarded(_Replay(stream, received), _MAX_REQUEST_BYTES)
     try:
         with reader.while_running(trio.CancelScope()):
             request = await wrap_server_stream(
@@ -442,5 +391,5 @@ async def accept_websocket(
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
         raise WebsocketClosed(1006, "the client hung up during the handshake")
-    guarded.connection, guarded.is_open = connection, True
+    guarded.is_open = True
     return Websocket(connection, guarded, reader)

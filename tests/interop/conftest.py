@@ -65,7 +65,7 @@ def go_sdk_program() -> Path:
 @pytest.fixture
 async def go_peer(go_sdk_program: Path, tmp_path: Path) -> AsyncIterator[official.Official]:
     """A participant with the Go SDK, not in any room yet."""
-    async with official.open_process([str(go_sdk_program)], tmp_path / "go.log") as peer:
+    async with _open_go(go_sdk_program, tmp_path)() as peer:
         yield peer
 
 
@@ -85,10 +85,23 @@ async def javascript_peer(javascript_sdk: tuple[str, Path], tmp_path: Path) -> A
 
 @pytest.fixture(params=["python", "javascript"])
 def open_official_peer(request: pytest.FixtureRequest, tmp_path: Path) -> OpenPeer:
-    """What starts a participant with either SDK."""
-    if request.param == "python":
-        return partial(official.open_python, request.getfixturevalue("python_sdk"), tmp_path / "python.log")
-    return partial(official.open_javascript, *request.getfixturevalue("javascript_sdk"), tmp_path)
+    """What starts a participant with either SDK that has data tracks."""
+    return _open_with_tracks(request, tmp_path)
+
+
+@pytest.fixture(params=["python", "javascript", "go"])
+def open_any_peer(request: pytest.FixtureRequest, tmp_path: Path) -> OpenPeer:
+    """What starts a participant with any SDK, also the one that has no data tracks."""
+    if request.param == "go":
+        return _open_go(request.getfixturevalue("go_sdk_program"), tmp_path)
+    return _open_with_tracks(request, tmp_path)
+
+
+@pytest.fixture
+async def any_peer(open_any_peer: OpenPeer) -> AsyncIterator[official.Official]:
+    """A participant with one SDK after the other, not in any room yet."""
+    async with open_any_peer() as peer:
+        yield peer
 
 
 @pytest.fixture
@@ -96,3 +109,13 @@ async def official_peer(open_official_peer: OpenPeer) -> AsyncIterator[official.
     """A participant with one SDK, and in another run of the same test with the other, not in any room yet."""
     async with open_official_peer() as peer:
         yield peer
+
+
+def _open_with_tracks(request: pytest.FixtureRequest, tmp_path: Path) -> OpenPeer:
+    if request.param == "python":
+        return partial(official.open_python, request.getfixturevalue("python_sdk"), tmp_path / "python.log")
+    return partial(official.open_javascript, *request.getfixturevalue("javascript_sdk"), tmp_path)
+
+
+def _open_go(program: Path, tmp_path: Path) -> OpenPeer:
+    return partial(official.open_process, [str(program)], tmp_path / "go.log")

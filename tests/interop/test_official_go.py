@@ -1,6 +1,7 @@
-"""What LiveKit's Go SDK has: data packets, streams and calls, with our client, through the real server. No data tracks.
+"""What is to be tried with LiveKit's Go SDK alone: calls, as it makes them, encryption, and that it has no data tracks.
 
-It is an implementation of its own, on pion; the SDKs for Python and Node share the one in Rust.
+Its packets and streams are in ``test_official_sdks``. It is an implementation of its own, on pion; the SDKs for Python
+and Node share the one in Rust.
 """
 
 from __future__ import annotations
@@ -15,22 +16,6 @@ from . import official_cases as cases
 pytestmark = [pytest.mark.livekit_server, pytest.mark.official]
 
 SECRET = "correct horse battery staple"
-
-
-async def test_our_packets_arrive_there(go_peer, patient_server, room_name):
-    await cases.packets_arrive_there(go_peer, patient_server, room_name)
-
-
-async def test_their_packets_arrive_here(go_peer, patient_server, room_name):
-    await cases.packets_arrive_here(go_peer, patient_server, room_name)
-
-
-async def test_our_streams_arrive(go_peer, patient_server, room_name):
-    await cases.streams_arrive_there(go_peer, patient_server, room_name)
-
-
-async def test_their_streams_arrive(go_peer, patient_server, room_name):
-    await cases.streams_arrive_here(go_peer, patient_server, room_name)
 
 
 async def test_our_calls_are_answered(go_peer, patient_server, room_name):

@@ -31,6 +31,8 @@ __all__ = [
     "RoomDisconnected",
     "RpcError",
     "RpcErrorCode",
+    "SchemaError",
+    "SchemaErrorReason",
     "StreamError",
     "StreamErrorReason",
     "SubscribeError",
@@ -41,6 +43,9 @@ __all__ = [
 ]
 
 import enum
+from typing import Generic, TypeVar
+
+_Reason = TypeVar("_Reason", bound=enum.Enum)
 
 
 class LiveKitError(Exception):
@@ -117,6 +122,16 @@ class RoomDisconnected(LiveKitError):
         self.reason = reason
 
 
+class _Refusal(LiveKitError, Generic[_Reason]):
+    """The server answered a request with a ``RequestResponse`` that is not OK, or what comes to the same."""
+
+    def __init__(self, reason: _Reason, message: str, *, code: int | None = None, server_message: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.code = code
+        self.server_message = server_message
+
+
 class PublishErrorReason(enum.Enum):
     """Why a data track could not be published, or stopped being published."""
 
@@ -131,7 +146,7 @@ class PublishErrorReason(enum.Enum):
     UNKNOWN = "unknown"  # a refusal this version does not know: see `code` and `server_message`
 
 
-class PublishError(LiveKitError):
+class PublishError(_Refusal[PublishErrorReason]):
     """A data track was refused, or ended by the server while its block was open.
 
     Attributes:
@@ -139,14 +154,6 @@ class PublishError(LiveKitError):
         code: the number of the server's ``RequestResponse.Reason``, if it sent one.
         server_message: the server's own words, if it sent any.
     """
-
-    def __init__(
-        self, reason: PublishErrorReason, message: str, *, code: int | None = None, server_message: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.code = code
-        self.server_message = server_message
 
 
 class PushErrorReason(enum.Enum):
@@ -387,7 +394,7 @@ class UpdateErrorReason(enum.Enum):
     UNKNOWN = "unknown"  # a refusal this version does not know: see `code` and `server_message`
 
 
-class UpdateError(LiveKitError):
+class UpdateError(_Refusal[UpdateErrorReason]):
     """A change of one's own name, metadata or attributes was refused, or not confirmed in time.
 
     Attributes:
@@ -395,14 +402,6 @@ class UpdateError(LiveKitError):
         code: the number of the server's ``RequestResponse.Reason``, if it sent one.
         server_message: the server's own words, if it sent any.
     """
-
-    def __init__(
-        self, reason: UpdateErrorReason, message: str, *, code: int | None = None, server_message: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.code = code
-        self.server_message = server_message
 
 
 class SchemaErrorReason(enum.Enum):
@@ -417,7 +416,7 @@ class SchemaErrorReason(enum.Enum):
     UNKNOWN = "unknown"  # a refusal this version does not know: see `code` and `server_message`
 
 
-class SchemaError(LiveKitError):
+class SchemaError(_Refusal[SchemaErrorReason]):
     """The definition of a schema was not stored, or not got.
 
     Attributes:
@@ -425,14 +424,6 @@ class SchemaError(LiveKitError):
         code: the number of the server's ``RequestResponse.Reason``, if it sent one.
         server_message: the server's own words, if it sent any.
     """
-
-    def __init__(
-        self, reason: SchemaErrorReason, message: str, *, code: int | None = None, server_message: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.code = code
-        self.server_message = server_message
 
 
 class MissingKey(LiveKitError):

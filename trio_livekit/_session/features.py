@@ -90,8 +90,8 @@ class Features:
         self.server = m.ServerInfo()
         self.sealing = None if encryption is None else Sealing(encryption, background, listener)
         self.publishing = Publishing(send_request, links, self._reschedule, self.sealing)
-        self.subscribing = Subscribing(send_request, self._announce, self._reschedule, self.sealing)
-        self.packets = Packets(links, self._reschedule, self._announce)
+        self.subscribing = Subscribing(send_request, listener, self._reschedule, self.sealing)
+        self.packets = Packets(links, self._reschedule, listener)
         if self.sealing is not None:
             self.packets.sealer = PacketSealing(self.sealing, self.packets.incoming.on_opened)
         self.inquiries = Inquiries(send_request)
@@ -200,9 +200,6 @@ class Features:
 
     def _on_own_permission(self, permission: m.Permission | None) -> None:
         self.subscribing.is_allowed = permission is None or permission.can_subscribe
-
-    def _announce(self, event: TrackPublished | TrackReassigned | TrackUnpublished | ContinuityLost) -> None:
-        self._listener(event)
 
     # --- what becomes of the connection -------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ A request whose answer was lost with its connection is made again: each is such 
 
 from __future__ import annotations
 
-__all__ = ["ANSWER_TIMEOUT_S", "Answer", "Inquiries", "Inquiry"]
+__all__ = ["ANSWER_TIMEOUT_S", "Answer", "Inquiries", "Inquiry", "refusal_text"]
 
 import math
 from collections import deque
@@ -145,3 +145,9 @@ class Inquiries:
         inquiry.sent += 1
         inquiry.patience.deadline = trio.current_time() + ANSWER_TIMEOUT_S
         self._send_request(inquiry.request)
+
+
+def refusal_text(answer: m.RequestResponse, known: str | None) -> str:
+    """A refusal in words: what is ``known`` of its reason, else the name of that, and what the server said."""
+    text = known or f"the server refused ({answer.reason.name})"
+    return f"{text}: {answer.message}" if answer.message else text

@@ -17,7 +17,7 @@ import trio
 from .._sansio.signal import messages as m
 from .._sansio.signal.messages import DataTrackSchema, RequestReason
 from ..errors import RoomDisconnected, SchemaError, SchemaErrorReason
-from .inquiries import ANSWER_TIMEOUT_S
+from .inquiries import ANSWER_TIMEOUT_S, refusal_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +126,5 @@ def _refusal(answer: Answer | None) -> SchemaError:
     if not isinstance(answer, m.RequestResponse):
         return SchemaError(SchemaErrorReason.UNKNOWN, "the server answered something else")
     reason = _REASONS.get(answer.reason, SchemaErrorReason.UNKNOWN)
-    text = _TEXTS.get(reason) or f"the server refused ({answer.reason.name})"
-    if answer.message:
-        text += f": {answer.message}"
+    text = refusal_text(answer, _TEXTS.get(reason))
     return SchemaError(reason, text, code=int(answer.reason), server_message=answer.message)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from ..errors import UpdateError, UpdateErrorReason
-from .inquiries import ANSWER_TIMEOUT_S
+from .inquiries import ANSWER_TIMEOUT_S, refusal_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -111,9 +111,7 @@ class Updating:
 
 def _refusal(answer: m.RequestResponse) -> UpdateError:
     reason = _REASONS.get(answer.reason, UpdateErrorReason.UNKNOWN)
-    text = _TEXTS.get(reason) or f"the server refused ({answer.reason.name})"
-    if answer.message:
-        text += f": {answer.message}"
+    text = refusal_text(answer, _TEXTS.get(reason))
     return UpdateError(reason, text, code=int(answer.reason), server_message=answer.message)
 
 

@@ -33,6 +33,7 @@ from trio_livekit.testing.pair import LinkModel
 from ..support.livekit import API_KEY, API_SECRET, find_server
 from .netns import Host, Router, behind_nat, missing, two_hosts
 from .results import RESULTS, load, write
+from .running import run
 
 SIGNAL, UDP, TCP = 7880, 7882, 7881
 ROOM = "lab"
@@ -608,7 +609,7 @@ def main(chosen: list[str]) -> None:
         if chosen and row.name not in chosen:
             continue
         try:
-            found = trio.run(measure, row)
+            found = run(measure, row)
         except (Exception, BaseExceptionGroup) as exc:
             found = {"error": f"{type(exc).__name__}: {str(exc)[:100]}"}
         results = load()

@@ -27,6 +27,7 @@ from trio_livekit.testing.faults import BLOCKED, LinkModel, udp_payload
 from ..support.livekit import LiveKitServer, find_server, run_server
 from .relay import open_relay
 from .results import RESULTS, load, write
+from .running import run
 from .sockets import bad_sockets
 
 SECONDS = 10.0
@@ -270,7 +271,7 @@ def measure_goodput() -> dict[str, dict[str, list[float]]]:
             for name in ("trio_livekit", "pion"):
                 peer = find_peer(name) if name == "pion" else Peer(OURSELVES, "this tree", python=Path(sys.executable))
                 with open_workers(peer, "channel") as (left, right):
-                    rate = trio.run(through_relay, left, right, replace(LONG, loss=loss), seed)
+                    rate = run(through_relay, left, right, replace(LONG, loss=loss), seed)
                 row.setdefault(name, []).append(round(rate, 3))
                 print("goodput", loss, name, rate, flush=True)
     return results
@@ -302,7 +303,7 @@ def main(chosen: list[str]) -> None:
             config = None if row.name in OVER_TCP_TOO else {"rtc": {"tcp_port": 0}}
             with tempfile.TemporaryDirectory() as directory, run_server(binary, Path(directory), config) as server:
                 try:
-                    results["links"][row.name] = trio.run(measure_link, row, server)
+                    results["links"][row.name] = run(measure_link, row, server)
                 except (Exception, BaseExceptionGroup) as exc:
                     results["links"][row.name] = {"error": f"{type(exc).__name__}: {str(exc)[:100]}"}
             print(row.name, json.dumps(results["links"][row.name]), flush=True)

@@ -10,6 +10,9 @@ reordering, duplication and corruption need netem, which many kernels lack: they
         subprocess.Popen(left.command("livekit-server", "--config", ...))
 
 ``behind_nat`` puts a host behind a router that translates addresses, and whose mappings can be changed.
+
+A process that was killed leaves its hosts behind, and what runs on them. Their names say whose they are: whoever makes
+hosts first removes those of processes that are no more.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ import contextlib
 import ctypes
 import itertools
 import os
+import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -32,6 +37,7 @@ from trio_livekit.testing.pair import LinkModel
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_NAMESPACES = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
 _UDP_IP_HEADERS = 28
 _TBF_BURST_BYTES = 16 * 1024
@@ -157,7 +163,8 @@ class Host:
 @contextlib.contextmanager
 def two_hosts() -> Iterator[tuple[Host, Host]]:
     """Make two hosts, 10.77.0.1 and 10.77.0.2; they and their wire are gone after the block."""
-    base = f"tlk{os.getpid() % 100000}-{next(_numbers)}"
+    remove_leftovers()
+    base = f"tlk{os.getpid()}-{next(_numbers)}"
     left_space, right_space = f"{base}-l", f"{base}-r"
     left = Host(left_space, "wire0", "10.77.0.1", right_space)
     right = Host(right_space, "wire1", "10.77.0.2", left_space)
@@ -173,6 +180,19 @@ def two_hosts() -> Iterator[tuple[Host, Host]]:
             _run("ip", "-n", host.namespace, "link", "set", host.device, "gso_max_segs", "1", "up")
             _run("ip", "-n", host.namespace, "link", "set", "lo", "up")
         yield left, right
+
+
+def remove_leftovers() -> None:
+    """End what dead processes left behind: their hosts, and what still runs there."""
+    for path in sorted(_NAMESPACES.glob("tlk*")):
+        owner = re.match(r"tlk(\d+)-", path.name)
+        if owner is None or Path("/proc", owner[1]).exists():
+            continue
+        with contextlib.suppress(OSError):  # another one removes it at the same time
+            for pid in _run("ip", "netns", "pids", path.name).split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            _run("ip", "netns", "delete", path.name)
 
 
 @dataclass(frozen=True)
@@ -233,7 +253,7 @@ def _in_namespace(
 
     def make() -> None:
         try:
-            with Path("/run/netns", namespace).open("rb") as handle:
+            with Path(_NAMESPACES, namespace).open("rb") as handle:
                 if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), _CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), f"setns to {namespace}")
             made.append(socket.socket(family, kind, protocol))
@@ -249,7 +269,8 @@ def _in_namespace(
     return result
 
 
-def _run(*command: str, stdin: str | None = None) -> None:
+def _run(*command: str, stdin: str | None = None) -> str:
     result = subprocess.run(command, input=stdin, capture_output=True, text=True)
     if result.returncode:
         raise OSError(f"{' '.join(command)}: {result.stderr.strip()}")
+    return result.stdout

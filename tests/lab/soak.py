@@ -40,6 +40,7 @@ from ..support.leaks import open_files
 from ..support.livekit import find_server, run_server
 from ..support.peers import Unavailable
 from ..support.proxy import SignalProxy, signal_proxy
+from .running import run
 from .sockets import BadSockets, bad_sockets
 
 if TYPE_CHECKING:
@@ -549,7 +550,7 @@ def main() -> int:
             print(f"without LiveKit's own Python SDK: {error}")
     with tempfile.TemporaryDirectory() as directory, run_server(binary, Path(directory)) as server:
         try:
-            tally = trio.run(soak, server, arguments.minutes, arguments.load, arguments.seed, python)
+            tally = run(soak, server, arguments.minutes, arguments.load, arguments.seed, python)
         except BaseExceptionGroup as group:  # of more levels than a traceback shows
             for leaf in leaves(group):
                 traceback.print_exception(leaf)

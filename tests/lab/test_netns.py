@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 import trio
@@ -11,7 +13,7 @@ import trio
 from trio_livekit._transport.datagrams import UdpEndpoint
 from trio_livekit.testing.pair import LinkModel
 
-from .netns import behind_nat, firewall, missing, two_hosts
+from .netns import behind_nat, firewall, missing, remove_leftovers, two_hosts
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +120,17 @@ def test_a_router_that_forgets_gives_other_mappings():
                 seen.append(theirs.recvfrom(10)[1])
             assert [host for host, _ in seen] == ["10.77.0.1", "10.77.0.3"]
             assert all(30000 <= port < 40000 for _, port in seen)
+
+
+def test_what_a_dead_process_left_behind_is_removed(hosts):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left_behind = f"tlk{dead.pid}-0-l"
+    subprocess.run(["ip", "netns", "add", left_behind], check=True)
+    with subprocess.Popen(["ip", "netns", "exec", left_behind, "sleep", "60"], stdout=subprocess.PIPE) as running:
+        while Path("/proc", str(running.pid), "comm").read_text() != "sleep\n":
+            time.sleep(0.01)
+        remove_leftovers()
+        assert running.wait() < 0
+    assert not Path("/run/netns", left_behind).exists()
+    assert Path("/run/netns", hosts[0].namespace).exists()

@@ -38,4 +38,4 @@ def test_it_warns_of_a_secret_that_is_too_short():
     with program.serving("--api-key", "mine", "--api-secret", "short") as (process, _):
         process.send_signal(signal.SIGINT)
         code, _, errors = program.finish(process)
-        assert (code, errors) == (130, "warning: a secret of less than 32 characters can be guessed\n")
+        assert (code, errors) == (130, "the API secret is shorter than 32 bytes: tokens may be forged by guessing it\n")

@@ -37,7 +37,6 @@ in other terminals:
   trio-livekit token --room lab --identity robot     # for any other client
 """
 
-_SECRET_LENGTH = 32
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -81,8 +80,6 @@ async def _serve(host: str, port: int, credentials: tuple[str, str] | tuple[()],
                 server = await stack.enter_async_context(serve(host, port, *credentials))
             except OSError as error:
                 raise CommandError(f"cannot listen at {host}, port {port}: {error.strerror or error}") from error
-            if len(server.api_secret) < _SECRET_LENGTH:
-                print(f"warning: a secret of less than {_SECRET_LENGTH} characters can be guessed", file=sys.stderr)
             # A secret of the user's own is not for the screen.
             secret = '"$LIVEKIT_API_SECRET"' if credentials else shlex.quote(server.api_secret)
             print(_WELCOME.format(url=server.url, key=shlex.quote(server.api_key), secret=secret), flush=True)

@@ -17,7 +17,8 @@ async def sensor(where: Arena) -> None:
     keys = lk.Encryption(shared_key=OLD)
     async with lk.connect(where.url, where.token("sensor", "ward"), encryption=keys) as room:
         async with room.publish_data_track("pulse") as track:
-            await room.wait_for_participant("analyst")
+            for identity in ("analyst", "eavesdropper"):
+                await room.wait_for_participant(identity)
             await keys.set_shared_key(NEW, index=1, send=False)  # it can be read with from now on
             for beat in range(40):
                 if beat == 20:

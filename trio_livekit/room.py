@@ -366,14 +366,15 @@ class Room(StreamingRoom, MessagingRoom):
 
         Handlers run at the same time, each in a task of the room's, ``max_concurrent_calls`` of this method at most;
         a call more is refused. What a handler returns goes to the caller, and so does an ``RpcError`` that it raises.
-        Any other exception is logged here, and the caller learns only that there was one: it never gets out of the
-        room. A handler has no deadline unless it makes one of ``invocation.response_timeout``.
+        Any other exception is logged here, as an error, and the caller learns only that there was one: it never gets
+        out of the room. A handler has no deadline unless it makes one of ``invocation.response_timeout``.
 
         Leaving the block cancels the handlers that are running, whose callers are told, and waits for them to end. If
         the room is lost or left first, they are cancelled as well, and the block ends with ``RoomDisconnected`` or
         ``trio.ClosedResourceError``.
 
-        Raises ``ValueError``: the name is not 1 to 64 bytes of UTF-8, or served already.
+        Raises ``ValueError``: the name is not 1 to 64 bytes of UTF-8, or served already; ``TypeError``: the handler
+        cannot be called, or yields.
         """
         _check_method(method)
         if max_concurrent_calls < 1:

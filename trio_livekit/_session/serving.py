@@ -11,6 +11,7 @@ from __future__ import annotations
 __all__ = ["Answers", "RpcHandler", "RpcInvocation", "Serving"]
 
 import contextvars
+import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -25,7 +26,15 @@ import trio
 from .._sansio.records import dataclass
 from .._sansio.rpc.faults import clipped, fault
 from .._sansio.rpc.invocations import Invocations, Method, Refusal, Run
-from ..errors import LiveKitError, RpcError, RpcErrorCode
+from ..errors import (
+    DeliveryError,
+    LiveKitError,
+    RecipientNotFound,
+    RoomDisconnected,
+    RpcError,
+    RpcErrorCode,
+    StreamError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -33,6 +42,9 @@ if TYPE_CHECKING:
     from .._sansio.packets.messages import RpcFault, RpcRequest
 
 logger = logging.getLogger(__name__)
+
+_WENT_AWAY = (RecipientNotFound, RoomDisconnected, trio.ClosedResourceError, DeliveryError, StreamError)
+"""Why a result does not reach its caller though nothing is wrong here: no reason to bother anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +131,7 @@ class Serving:
         """Serve a method for as long as the block lasts; see ``Room.register_rpc_method``."""
         await trio.lowlevel.checkpoint()
         self._check_open()
+        _check_handler(handler)
         method = self._invocations.register(name, limit)
         service = self._services[method] = _Service(method, handler)
         try:
@@ -189,7 +202,11 @@ class Serving:
     async def _run(self, service: _Service, invocation: RpcInvocation) -> str | RpcFault:
         """The handler's result, or the fault that is to be told of it."""
         try:
-            result = await service.handler(invocation)
+            awaitable = service.handler(invocation)
+            if not isinstance(awaitable, Awaitable):
+                text = f"the handler returned {type(awaitable).__name__}, which cannot be awaited: make it an async def"
+                raise TypeError(text)
+            result = await awaitable
             if not isinstance(result, str):
                 raise TypeError(f"a handler returns a str, not {type(result).__name__}")
             result.encode()
@@ -213,13 +230,22 @@ class Serving:
         try:
             await self._answers.result(invocation.caller_identity, invocation.request_id, result)
         except (LiveKitError, trio.ClosedResourceError) as error:
-            logger.warning("the result of a call of %r could not be sent: %s", invocation.method, error)
+            level = logging.INFO if isinstance(error, _WENT_AWAY) else logging.WARNING
+            logger.log(level, "the result of a call of %r could not be sent: %s", invocation.method, error)
             return fault(RpcErrorCode.APPLICATION_ERROR)
         return None
 
     def _check_open(self) -> None:
         if self._over is not None:
             raise copy(self._over)
+
+
+def _check_handler(handler: object) -> None:
+    """Refuse what can never serve. A plain function may: it can return what another one made to be awaited."""
+    if not callable(handler):
+        raise TypeError(f"a handler is an async function that takes the invocation, not {type(handler).__name__}")
+    if inspect.isasyncgenfunction(handler):
+        raise TypeError("a handler returns its result: an async function that yields cannot serve a method")
 
 
 def _as_fault(error: RpcError) -> RpcFault:

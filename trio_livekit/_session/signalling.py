@@ -150,7 +150,7 @@ class Signalling:
         """Once a second at most: whoever sends nonsense must not fill the log."""
         self._ignored += 1
         if trio.current_time() - self._complained_at >= _COMPLAINTS_S:
-            logger.warning("ignored %d signalling messages, the last of %d bytes: %s", self._ignored, size, exc)
+            logger.info("ignored %d signalling messages, the last of %d bytes: %s", self._ignored, size, exc)
             self._complained_at, self._ignored = trio.current_time(), 0
 
     def _on_pong(self, pong: Pong) -> None:

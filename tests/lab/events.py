@@ -32,7 +32,7 @@ from trio_livekit.testing.pair import LinkModel
 
 from ..support.livekit import API_KEY, API_SECRET, find_server
 from .netns import Host, Router, behind_nat, missing, two_hosts
-from .results import RESULTS, load, write
+from .results import attempt, keep, load, show
 from .running import run
 
 SIGNAL, UDP, TCP = 7880, 7882, 7881
@@ -582,23 +582,16 @@ def events_text(found: dict[str, Any], row: Row) -> str:
     return "; ".join(said) or "nothing"
 
 
-def table(results: dict[str, Any]) -> str:
-    lines = [
-        "| event | goal | official | ours: P was told | ours, up | ours, down |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in ROWS:
-        found = results.get(row.name)
-        if found is None:
-            continue
-        if "error" in found:
-            cells = [found["error"], "", ""]
-        elif row.settings is FLOOD:
-            cells = [events_text(found, row), "", "nothing is taken, so nothing is lost"]
-        else:
-            cells = [events_text(found, row), way_text(found["up"], row), way_text(found["down"], row)]
-        lines.append("| " + " | ".join([row.name, row.goal, row.official, *cells]) + " |")
-    return "\n".join(lines)
+HEADS = ["event", "goal", "official", "ours: P was told", "ours, up", "ours, down"]
+
+
+def cells(row: Row, found: dict[str, Any]) -> list[str]:
+    """What was found, for the last three columns."""
+    if "error" in found:
+        return [found["error"], "", ""]
+    if row.settings is FLOOD:
+        return [events_text(found, row), "", "nothing is taken, so nothing is lost"]
+    return [events_text(found, row), way_text(found["up"], row), way_text(found["down"], row)]
 
 
 def main(chosen: list[str]) -> None:
@@ -608,19 +601,11 @@ def main(chosen: list[str]) -> None:
     for row in ROWS:
         if chosen and row.name not in chosen:
             continue
-        try:
-            found = run(measure, row)
-        except (Exception, BaseExceptionGroup) as exc:
-            found = {"error": f"{type(exc).__name__}: {str(exc)[:100]}"}
-        results = load()
-        results.setdefault("events", {})[row.name] = found
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        if "error" in found:
-            print(row.name, "|", found["error"], flush=True)
-        else:
-            cells = events_text(found, row), way_text(found["up"], row), way_text(found["down"], row)
-            print(row.name, *cells, found["transports"], sep=" | ", flush=True)
-    write("events", table(load()["events"]))
+        found = attempt(run, measure, row)
+        keep("events", row.name, found)
+        print(row.name, *cells(row, found), found.get("transports"), sep=" | ", flush=True)
+    found = load()["events"]
+    show("events", HEADS, ([r.name, r.goal, r.official, *cells(r, found[r.name])] for r in ROWS if r.name in found))
 
 
 if __name__ == "__main__":

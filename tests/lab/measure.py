@@ -15,6 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -26,7 +27,7 @@ from trio_livekit.testing.faults import BLOCKED, LinkModel, udp_payload
 
 from ..support.livekit import LiveKitServer, find_server, run_server
 from .relay import open_relay
-from .results import RESULTS, load, write
+from .results import attempt, keep, load, show
 from .running import run
 from .sockets import bad_sockets
 
@@ -212,22 +213,36 @@ def _way_text(way: dict[str, dict[str, float]]) -> str:
     )
 
 
-def links_table(results: dict[str, dict]) -> str:
-    lines = [
-        "| path | goal | official, up | official, down | ours: connect | ours, up | ours, down |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
+LINK_HEADS = ["path", "goal", "official, up", "official, down", "ours: connect", "ours, up", "ours, down"]
+
+
+def _words(row: Row) -> list[str]:
+    return [row.name, row.goal, row.official_up, row.official_down]
+
+
+def _link_cells(found: dict[str, Any]) -> list[str]:
+    if "error" in found:
+        return [found["error"], "", ""]
+    note = f" ({', '.join(found['changes'])})" if found["changes"] else ""
+    return [f"{found['connect_s']} s{note}", _way_text(found["up"]), _way_text(found["down"])]
+
+
+def measure_links(names: list[str]) -> None:
+    """The rows of these names; without any, all."""
+    binary = find_server()
+    if binary is None:
+        sys.exit("there is no livekit-server")
     for row in ROWS:
-        found = results.get(row.name)
-        if found is None:
+        if names and row.name not in names:
             continue
-        if "error" in found:
-            ours = [found["error"], "", ""]
-        else:
-            note = f" ({', '.join(found['changes'])})" if found["changes"] else ""
-            ours = [f"{found['connect_s']} s{note}", _way_text(found["up"]), _way_text(found["down"])]
-        lines.append("| " + " | ".join([row.name, row.goal, row.official_up, row.official_down, *ours]) + " |")
-    return "\n".join(lines)
+        config = None if row.name in OVER_TCP_TOO else {"rtc": {"tcp_port": 0}}
+        with tempfile.TemporaryDirectory() as directory, run_server(binary, Path(directory), config) as server:
+            found = attempt(run, measure_link, row, server)
+        keep("links", row.name, found)
+        print(row.name, json.dumps(found), flush=True)
+    found = load()["links"]
+    shown = [row for row in ROWS if row.name in found]
+    show("links", LINK_HEADS, ([*_words(row), *_link_cells(found[row.name])] for row in shown))
 
 
 # --- goodput ----------------------------------------------------------------------------------------------------------
@@ -263,56 +278,38 @@ def _flood(left: Worker, right: Worker, answer: str) -> float:
     return (found["received"] - 1) * 16384 / found["seconds"] / 1e6
 
 
-def measure_goodput() -> dict[str, dict[str, list[float]]]:
-    results: dict[str, dict[str, list[float]]] = {}
+def measure_goodput() -> None:
+    """Each loss several times, ours and pion's in turn."""
     for loss in LOSSES:
-        row = results[f"{100 * loss:g} %"] = {}
+        rates: dict[str, list[float]] = {}
         for seed in range(ROUNDS):
             for name in ("trio_livekit", "pion"):
                 peer = find_peer(name) if name == "pion" else Peer(OURSELVES, "this tree", python=Path(sys.executable))
                 with open_workers(peer, "channel") as (left, right):
                     rate = run(through_relay, left, right, replace(LONG, loss=loss), seed)
-                row.setdefault(name, []).append(round(rate, 3))
+                rates.setdefault(name, []).append(round(rate, 3))
                 print("goodput", loss, name, rate, flush=True)
-    return results
+        keep("goodput", f"{100 * loss:g} %", rates)
+    heads = ["loss", "ours, MB/s (least to most)", "pion, MB/s", "ratio of the medians"]
+    show("goodput", heads, ([loss, *_goodput_cells(rates)] for loss, rates in load()["goodput"].items()))
 
 
-def goodput_table(results: dict[str, dict[str, list[float]]]) -> str:
-    lines = ["| loss | ours, MB/s (least to most) | pion, MB/s | ratio of the medians |", "| --- | --- | --- | --- |"]
-    for loss, by_peer in results.items():
-        ours, pion = (sorted(by_peer[name]) for name in ("trio_livekit", "pion"))
-        ratio = statistics.median(ours) / statistics.median(pion)
-        cells = [f"**{statistics.median(rates):.2f}** ({rates[0]:.2f} to {rates[-1]:.2f})" for rates in (ours, pion)]
-        lines.append(f"| {loss} | {cells[0]} | {cells[1]} | {ratio:.1f} |")
-    return "\n".join(lines)
+def _goodput_cells(rates: dict[str, list[float]]) -> list[str]:
+    both = [sorted(rates[name]) for name in ("trio_livekit", "pion")]
+    ours, pion = map(statistics.median, both)
+    texts = [f"**{statistics.median(each):.2f}** ({each[0]:.2f} to {each[-1]:.2f})" for each in both]
+    return [*texts, f"{ours / pion:.1f}"]
 
 
 # --- the document -----------------------------------------------------------------------------------------------------
 
 
 def main(chosen: list[str]) -> None:
-    results = load()
     names = [name for name in chosen if name not in ("links", "goodput")]
     if names or "links" in chosen or not chosen:
-        binary = find_server()
-        if binary is None:
-            sys.exit("there is no livekit-server")
-        for row in ROWS:
-            if names and row.name not in names:
-                continue
-            config = None if row.name in OVER_TCP_TOO else {"rtc": {"tcp_port": 0}}
-            with tempfile.TemporaryDirectory() as directory, run_server(binary, Path(directory), config) as server:
-                try:
-                    results["links"][row.name] = run(measure_link, row, server)
-                except (Exception, BaseExceptionGroup) as exc:
-                    results["links"][row.name] = {"error": f"{type(exc).__name__}: {str(exc)[:100]}"}
-            print(row.name, json.dumps(results["links"][row.name]), flush=True)
-            RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        write("links", links_table(results["links"]))
+        measure_links(names)
     if "goodput" in chosen or not chosen:
-        results["goodput"] = measure_goodput()
-        RESULTS.write_text(json.dumps(results, indent=1) + "\n")
-        write("goodput", goodput_table(results["goodput"]))
+        measure_goodput()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -285,7 +286,14 @@ INDEX: dict[str, dict[str, str]] = {
     "S33": {
         "oversized": "security/test_websocket.py::test_s33_more_than_a_message_may_be_is_not_collected",
         "fragmented for ever": "security/test_websocket.py::test_s33_a_message_in_ever_more_fragments_is_not_collected",
-        "compressed, text": "security/test_websocket.py::test_s33_a_server_that_breaks_the_rules_is_left",
+        "compressed, text; told by a close frame":
+            "security/test_websocket.py::test_s33_a_server_that_breaks_the_rules_is_told_and_left",
+        "within a second, whether it reads or not":
+            "security/test_websocket.py::test_s33_a_server_that_does_not_read_is_left_all_the_same",
+        "in turn with what is being sent":
+            "security/test_websocket.py::test_s33_whoever_is_sending_is_done_before_the_server_is_told",
+        "over TCP, while it goes on":
+            "security/test_websocket.py::test_s33_what_a_server_is_told_gets_through_what_it_still_sends",
         "ping flood": "security/test_websocket.py::test_s33_pings_are_answered_and_a_flood_of_them_ends_it",
         "all of these at a server": "transport/test_websocket_accept.py::test_breaking_the_rules_closes_with_a_code",
         "redirects": "security/test_websocket.py::test_s33_a_redirect_is_a_refusal_and_not_followed",
@@ -322,6 +330,7 @@ INDEX: dict[str, dict[str, str]] = {
 that begin so."""
 
 
+@functools.cache
 def named_in(file: str) -> set[str]:
     tree = ast.parse((TESTS / file).read_text())
     kinds = ast.FunctionDef | ast.AsyncFunctionDef

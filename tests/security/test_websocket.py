@@ -10,7 +10,7 @@ import struct
 import tracemalloc
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import trio
@@ -23,6 +23,7 @@ from trio_livekit._sansio.signal.frames import MAX_PIECES
 from trio_livekit._transport.websocket import (
     MAX_MESSAGE_BYTES,
     UpgradeRefused,
+    Websocket,
     WebsocketClosed,
     secure,
     upgrade,
@@ -152,12 +153,132 @@ async def test_s33_answers_without_end_are_hung_up_on(answer: bytes) -> None:
     ],
     ids=["compressed", "continues nothing", "opcode", "text", "long ping", "ping in parts", "masked"],
 )
-async def test_s33_a_server_that_breaks_the_rules_is_left(frames: bytes, code: int) -> None:
+async def test_s33_a_server_that_breaks_the_rules_is_told_and_left(frames: bytes, code: int) -> None:
     async with upgraded() as (websocket, server):
-        await server.send_all(frames)
+        await server.send_all(frame(BINARY, b"well-formed") + frames)
+        await server.send_eof()
+        assert await websocket.receive() == b"well-formed"
         with pytest.raises(WebsocketClosed) as caught:
             await websocket.receive()
         assert caught.value.code == code
+        assert close_code(await all_of(server)) == code
+
+
+async def all_of(stream: trio.abc.ReceiveStream) -> bytes:
+    """Everything up to the end."""
+    return b"".join([bytes(data) async for data in stream])
+
+
+def close_code(sent: bytes) -> int:
+    """The code of the client's close frame, which is all that was sent."""
+    assert sent[0] == 0x80 | CLOSE
+    assert sent[1] & 0x80, "clients mask"
+    assert len(sent) == 6 + (sent[1] & 0x7F)
+    mask, payload = sent[2:6], sent[6:]
+    return int.from_bytes(bytes(byte ^ mask[place] for place, byte in enumerate(payload[:2])), "big")
+
+
+@pytest.mark.parametrize("rule", ["text", "too large"])
+async def test_s33_a_server_that_does_not_read_is_left_all_the_same(
+    autojump_clock: trio.testing.MockClock, rule: str
+) -> None:
+    """Somebody is in the midst of sending and will never be done, and others wait for their turn: all are told.
+
+    Half a frame is the last of what was sent, for what would be put behind it were none. Within a second of the
+    stream's own time everything is over.
+    """
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    broken = {"text": (frame(TEXT, b"text"), 1003), "too large": (frame(BINARY, length=1 << 30), 1009)}
+    frames, code = broken[rule]
+    told: list[int] = []
+
+    async def server() -> None:
+        await theirs.send_all(accepting(await request_key(theirs)))
+
+    async def send(websocket: Websocket) -> None:
+        with pytest.raises(WebsocketClosed) as caught:
+            await websocket.send(bytes(1000))
+        told.append(caught.value.code)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server)
+            websocket = await upgrade(nursery, cast("trio.SocketStream", ours), URL)
+            for _ in range(3):
+                nursery.start_soon(send, websocket)
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(await theirs.receive_some(10)) == 10, "the first is in the midst of it"
+            await theirs.send_all(frames)
+            begun = trio.current_time()
+            with pytest.raises(WebsocketClosed) as caught:
+                await websocket.receive()
+            assert caught.value.code == code
+            assert trio.current_time() - begun <= 1
+            await websocket.aclose()
+    assert told == [code] * 3
+    with pytest.raises(trio.ClosedResourceError):
+        await ours.receive_some()
+
+
+async def test_s33_whoever_is_sending_is_done_before_the_server_is_told() -> None:
+    """And is sent whole; those whose turn it was next are not."""
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    outcomes: list[object] = []
+
+    async def server() -> None:
+        await theirs.send_all(accepting(await request_key(theirs)))
+
+    async def send(websocket: Websocket, message: bytes) -> None:
+        try:
+            outcomes.append(await websocket.send(message))
+        except WebsocketClosed as exc:
+            outcomes.append(exc.code)
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(server)
+            websocket = await upgrade(nursery, cast("trio.SocketStream", ours), URL)
+            nursery.start_soon(send, websocket, bytes(100))
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(send, websocket, bytes(100))
+            await theirs.send_all(frame(TEXT, b"text"))
+            await trio.testing.wait_all_tasks_blocked()
+            message = b"".join([bytes(await theirs.receive_some(53)) for _ in range(2)])
+            assert message[:2] == bytes([0x80 | BINARY, 0x80 | 100])
+            assert len(message) == 106, "all of it"
+            await trio.testing.wait_all_tasks_blocked()
+            goodbye = bytes(await theirs.receive_some(1000))
+            await theirs.send_eof()
+            assert await theirs.receive_some() == b""
+            with pytest.raises(WebsocketClosed):
+                await websocket.receive()
+            await websocket.aclose()
+    assert close_code(goodbye) == 1003
+    assert outcomes == [None, 1003]
+
+
+async def test_s33_what_a_server_is_told_gets_through_what_it_still_sends() -> None:
+    """Over TCP: a socket that is closed with something unread would be reset, and what was told might be lost."""
+    listener = (await trio.open_tcp_listeners(0, host="127.0.0.1"))[0]
+    ours = await trio.open_tcp_stream("127.0.0.1", listener.socket.getsockname()[1])
+    theirs = await listener.accept()
+    goodbye: list[bytes] = []
+
+    async def server() -> None:
+        await theirs.send_all(accepting(await request_key(theirs)))
+        await theirs.send_all(frame(BINARY, bytes(2 * MAX_MESSAGE_BYTES)))  # all of it, before it listens
+        goodbye.append(await theirs.receive_some())
+        await theirs.aclose()
+
+    async with listener, theirs:
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(server)
+                websocket = await upgrade(nursery, ours, URL)
+                with pytest.raises(WebsocketClosed) as caught:
+                    await websocket.receive()
+                await websocket.aclose()
+    assert caught.value.code == close_code(goodbye[0]) == 1009
 
 
 @pytest.mark.parametrize("in_parts", [False, True], ids=["one frame", "fragments"])
@@ -171,6 +292,7 @@ async def test_s33_more_than_a_message_may_be_is_not_collected(in_parts: bool) -
                 await server.send_all(frame(CONTINUATION, part, final=False) if in_parts else part)
                 await trio.testing.wait_all_tasks_blocked()
                 sent += len(part)
+        await server.send_eof()
         with pytest.raises(WebsocketClosed) as caught:
             await websocket.receive()
         assert caught.value.code == 1009
@@ -183,10 +305,10 @@ async def test_s33_a_message_in_ever_more_fragments_is_not_collected(part: bytes
         await server.send_all(frame(BINARY, b"whole") + frame(BINARY, part, final=False))
         tracemalloc.start()
         try:
-            with pytest.raises(trio.BrokenResourceError):
-                for _ in range(2 * MAX_PIECES // 256):
-                    await server.send_all(frame(CONTINUATION, part, final=False) * 256)
-                    await trio.testing.wait_all_tasks_blocked()
+            for _ in range(2 * MAX_PIECES // 256):
+                await server.send_all(frame(CONTINUATION, part, final=False) * 256)
+                await trio.testing.wait_all_tasks_blocked()
+            await server.send_eof()
             assert tracemalloc.get_traced_memory()[1] < MAX_MESSAGE_BYTES
         finally:
             tracemalloc.stop()
@@ -204,6 +326,7 @@ async def test_s33_pings_are_answered_and_a_flood_of_them_ends_it() -> None:
         await server.send_all(frame(BINARY, b"still here"))
         assert await websocket.receive() == b"still here"
         await server.send_all(frame(PING) * 1000)
+        await server.send_eof()
         with pytest.raises(WebsocketClosed, match="flood") as caught:
             await websocket.receive()
         assert caught.value.code == 1008

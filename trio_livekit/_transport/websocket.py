@@ -1,8 +1,9 @@
 """A thin wrapper over trio-websocket, the only module that imports it.
 
 It adds what that library leaves open: errors of one kind, a bound on every close, the status and body of a refused
-upgrade, and bounds on what a peer can do with frames. Messages are whole and binary; compression is never offered, so
-that there is no frame that becomes larger than it is.
+upgrade, and bounds on what a peer can do with frames: one that oversteps them is told so in a close frame, and hung up
+on. Messages are whole and binary; compression is never offered, so that there is no frame that becomes larger than it
+is.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ __all__ = [
     "upgrade",
 ]
 
+import contextlib
 import logging
 import re
+import secrets
 import ssl
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
@@ -30,7 +33,7 @@ from urllib.parse import urlsplit
 import trio
 from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream, wrap_server_stream
 
-from .._sansio.signal.frames import FrameGuard
+from .._sansio.signal.frames import FrameGuard, close_frame
 from ..errors import LiveKitError
 
 if TYPE_CHECKING:
@@ -52,6 +55,9 @@ TOO_LARGE = 1009
 
 CLOSE_TIMEOUT_S = 0.5
 """How long the closing handshake may take before the TCP connection is simply closed."""
+
+_FAREWELL_S = 0.5
+"""How long a peer that broke the rules has to take in which, before the TCP connection is closed."""
 
 _DIAL_AGAIN_S = 1.0
 """How long the first try of a TCP connection may take."""
@@ -258,7 +264,7 @@ async def upgrade(
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     reader = _Reader(nursery, f"websocket to {parts.netloc.rpartition('@')[2]}")
     connection: WebSocketConnection | None = None
-    guarded = _Guarded(stream, _MAX_ANSWER_BYTES)
+    guarded = _Guarded(stream, _MAX_ANSWER_BYTES, max_message_bytes, is_client=True)
     try:
         with reader.while_running(trio.CancelScope()):
             connection = await wrap_client_stream(
@@ -299,31 +305,71 @@ class _Through(trio.abc.Stream):
 
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
+_CLOSE_FRAME = b"\x88"
 _REFUSAL = re.compile(rb"HTTP/\d\.\d (?!101)")
 
 
 class _Guarded(_Through):
     """A stream that breaks when the peer does not come to an end with its handshake, or does what no peer needs to do.
 
-    ``fault`` then says what it did, if it was with frames.
+    ``fault`` then says what it did, if it was with frames; so does a close frame, after which nothing else is sent.
     """
 
-    def __init__(self, stream: trio.abc.Stream, max_handshake_bytes: int) -> None:
+    def __init__(
+        self, stream: trio.abc.Stream, max_handshake_bytes: int, max_message_bytes: int, *, is_client: bool
+    ) -> None:
         super().__init__(stream)
+        self._is_client = is_client
         self._max_handshake_bytes = max_handshake_bytes
+        self._max_message_bytes = max_message_bytes
         self._head = bytearray()
         self._guard: FrameGuard | None = None
+        self._turn = trio.Lock()
+        self._may_say_more = True
+        self._found: Fault | None = None
         self.is_open = False
         self.fault: Fault | None = None
 
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        async with self._turn:
+            if self.fault is not None:
+                raise trio.BrokenResourceError(f"the peer sent {self.fault.text}")
+            self._may_say_more = False  # within a frame, in which this ends if it is cancelled
+            await super().send_all(data)
+            self._may_say_more = data[:1] != _CLOSE_FRAME
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await super().receive_some(max_bytes)
-        frames = data if self._guard is not None else self._after_handshake(data)
-        if self._guard is not None and (fault := self._guard.receive(frames, trio.current_time())) is not None:
-            self.fault = fault
+        if self._found is None:
+            data = await super().receive_some(max_bytes)
+            frames = data if self._guard is not None else self._after_handshake(data)
+            if self._guard is None or (fault := self._guard.receive(frames, trio.current_time())) is None:
+                return data
+            self._found = fault
+            if passed := data[: len(data) - len(frames) + self._guard.passed]:
+                return passed  # what came before it is heard first
+        self.fault = self._found
+        await self._hang_up(self._found)
+        raise trio.BrokenResourceError(f"the peer sent {self._found.text}")
+
+    async def _hang_up(self, fault: Fault) -> None:
+        """Say why and close, within ``_FAREWELL_S``, whether the peer reads or not, or at once if cancelled.
+
+        Whoever is sending a frame may finish it first. What the peer still sends is read and forgotten until it hangs
+        up: closing a connection with something unread resets it, and the peer might never see what it was told.
+        """
+        try:
+            with (
+                trio.move_on_after(_FAREWELL_S),
+                contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError),
+            ):
+                async with self._turn:
+                    if self._may_say_more:
+                        mask = secrets.token_bytes(4) if self._is_client else b""
+                        await self._stream.send_all(close_frame(fault, mask))
+                while await self._stream.receive_some():
+                    pass
+        finally:
             await trio.aclose_forcefully(self._stream)
-            raise trio.BrokenResourceError(f"the peer sent {fault.text}")
-        return data
 
     def _after_handshake(self, data: bytes | bytearray) -> bytes:
         """What of ``data`` follows the head of the upgrade, which may end in it; a refusal goes on without frames."""
@@ -336,7 +382,9 @@ class _Guarded(_Through):
             return b""
         frames = bytes(self._head[end.end() :])
         self._head.clear()
-        self._guard = FrameGuard(trio.current_time())
+        self._guard = FrameGuard(
+            trio.current_time(), is_client=self._is_client, max_message_bytes=self._max_message_bytes
+        )
         return frames
 
 
@@ -374,7 +422,7 @@ async def accept_websocket(
     """
     reader = _Reader(nursery, name)
     connection: WebSocketConnection | None = None
-    guarded = _Guarded(_Replay(stream, received), _MAX_REQUEST_BYTES)
+    guarded = _Guarded(_Replay(stream, received), _MAX_REQUEST_BYTES, max_message_bytes, is_client=False)
     try:
         with reader.while_running(trio.CancelScope()):
             request = await wrap_server_stream(

@@ -14,9 +14,13 @@ from trio_livekit._sansio.signal.frames import (
     MAX_PIECES,
     Fault,
     FrameGuard,
+    close_frame,
 )
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+
+MOST = 1 << 40
 
 
 def frame(opcode: int, size: int = 0, *, final: bool = True, masked: bool = False) -> bytes:
@@ -27,9 +31,11 @@ def frame(opcode: int, size: int = 0, *, final: bool = True, masked: bool = Fals
     return head + (b"\x89\x00\x81\x00\x02" * (size // 5 + 1))[:size]
 
 
-def verdict(data: bytes, cuts: list[int] | None = None, *, every_s: float = 0.0) -> Fault | None:
+def verdict(
+    data: bytes, cuts: list[int] | None = None, *, every_s: float = 0.0, is_client: bool = True, most: int = MOST
+) -> Fault | None:
     """What a guard says of ``data``, cut there."""
-    guard, now, last = FrameGuard(0.0), 0.0, 0
+    guard, now, last = FrameGuard(0.0, is_client=is_client, max_message_bytes=most), 0.0, 0
     for cut in [*sorted(cuts or []), len(data)]:
         fault = guard.receive(data[last:cut], now)
         if fault is not None:
@@ -38,24 +44,87 @@ def verdict(data: bytes, cuts: list[int] | None = None, *, every_s: float = 0.0)
     return None
 
 
-GOOD = st.lists(
-    st.builds(
-        frame,
-        st.sampled_from([CONTINUATION, BINARY, CLOSE, PING, PONG]),
-        st.sampled_from([0, 1, 125, 126, 300, 65_536]),
-        final=st.booleans(),
-        masked=st.booleans(),
-    ),
-    max_size=8,
-)
+@st.composite
+def good_frames(draw: st.DrawFn) -> tuple[bool, list[bytes]]:
+    """Who receives them, and the frames of some messages, whole or in fragments, with control frames in between."""
+    is_client = draw(st.booleans())
+    frames, is_within = [], False
+    for size in draw(st.lists(st.sampled_from([0, 1, 125, 126, 300, 65_536]), max_size=8)):
+        if draw(st.booleans()):
+            frames.append(frame(draw(st.sampled_from([CLOSE, PING, PONG])), min(size, 125), masked=not is_client))
+        final = draw(st.booleans())
+        frames.append(frame(CONTINUATION if is_within else BINARY, size, final=final, masked=not is_client))
+        is_within = not final
+    return is_client, frames if not is_within else [*frames, frame(CONTINUATION, masked=not is_client)]
 
 
-@given(GOOD, st.lists(st.integers(0, 1 << 20), max_size=50))
-def test_frames_are_told_apart_however_they_are_cut(frames: list[bytes], cuts: list[int]) -> None:
+@given(good_frames(), st.lists(st.integers(0, 1 << 20), max_size=50))
+def test_frames_are_told_apart_however_they_are_cut(good: tuple[bool, list[bytes]], cuts: list[int]) -> None:
     """Were one byte taken for another, there would be text in the payloads."""
+    is_client, frames = good
     data = b"".join(frames)
-    assert verdict(data, [cut % (len(data) + 1) for cut in cuts]) is None
-    assert verdict(data + frame(TEXT, 5), [cut % (len(data) + 1) for cut in cuts]) is Fault.TEXT
+    assert verdict(data, [cut % (len(data) + 1) for cut in cuts], is_client=is_client) is None
+    data += frame(TEXT, 5, masked=not is_client)
+    assert verdict(data, [cut % (len(data) + 1) for cut in cuts], is_client=is_client) is Fault.TEXT
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (bytes([0x80 | opcode, 0]), Fault.RESERVED) for opcode in (3, 4, 5, 6, 7, 11, 12, 13, 14, 15)
+    ] + [
+        (bytes([0x80 | bit | BINARY, 0]), Fault.RESERVED) for bit in (0x10, 0x20, 0x40)
+    ] + [
+        (frame(BINARY, 1, masked=True), Fault.MASK),
+        (b"\x82\x7e\x00\x7d", Fault.LENGTH),
+        (b"\x82\x7f" + (65_535).to_bytes(8, "big"), Fault.LENGTH),
+        (frame(PING, final=False), Fault.LONG_CONTROL),
+        (frame(PING, 126), Fault.LONG_CONTROL),
+        (frame(CONTINUATION, 1), Fault.ORDER),
+        (frame(BINARY, 1) + frame(CONTINUATION, 1), Fault.ORDER),
+        (frame(BINARY, 1, final=False) + frame(BINARY, 1), Fault.ORDER),
+        (frame(BINARY, 1, final=False) + frame(PING) + frame(TEXT, 1), Fault.ORDER),
+    ],
+)  # fmt: skip
+def test_what_is_against_the_rules(data: bytes, fault: Fault) -> None:
+    assert verdict(data) is fault
+
+
+def test_clients_mask() -> None:
+    assert verdict(frame(BINARY, 5, masked=True), is_client=False) is None
+    assert verdict(frame(BINARY, 5), is_client=False) is Fault.MASK
+
+
+def test_a_message_has_a_limit_in_all_its_fragments() -> None:
+    whole, most = frame(BINARY, 60, final=False) + frame(PING, 9) + frame(CONTINUATION, 40), 100
+    assert verdict(whole * 3, most=most) is None
+    assert verdict(frame(BINARY, 101), most=most) is Fault.TOO_LARGE
+    assert verdict(frame(BINARY, 60, final=False) + frame(CONTINUATION, 41), most=most) is Fault.TOO_LARGE
+
+
+@given(good_frames(), st.integers(0, 100))
+def test_what_came_before_a_fault_is_known(good: tuple[bool, list[bytes]], cut: int) -> None:
+    is_client, frames = good
+    data, fault = b"".join(frames), frame(3, masked=not is_client)
+    guard = FrameGuard(0.0, is_client=is_client, max_message_bytes=MOST)
+    assert guard.receive(data[:cut], 0.0) is None
+    assert guard.receive(data[cut:] + fault, 0.0) is Fault.RESERVED
+    assert guard.passed == len(data[cut:])
+    guard = FrameGuard(0.0, is_client=is_client, max_message_bytes=MOST)
+    assert guard.receive(data + fault[:1], 0.0) is None
+    assert guard.receive(fault[1:], 0.0) is Fault.RESERVED
+    assert guard.passed == 0
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_faults_are_told_in_one_small_frame(fault: Fault) -> None:
+    told = close_frame(fault, b"")
+    assert told[0] == 0x80 | CLOSE
+    assert told[1] == len(told) - 2 <= 125
+    assert told[2:] == fault.code.to_bytes(2, "big") + fault.text.encode()
+    masked = close_frame(fault, b"\x01\x02\x03\x04")
+    assert masked[:6] == bytes([0x80 | CLOSE, 0x80 | told[1], 1, 2, 3, 4])
+    assert bytes(byte ^ masked[2 + place % 4] for place, byte in enumerate(masked[6:])) == told[2:]
 
 
 @pytest.mark.parametrize("size", [0, 1, 200])
@@ -85,8 +154,9 @@ def test_control_frames_have_an_allowance(opcode: int) -> None:
 
 
 def test_an_announced_length_is_no_more_than_a_number() -> None:
-    """Even the largest there is: what follows is its payload, for longer than anybody lives."""
-    assert verdict(b"\x82\x7f" + b"\xff" * 8 + frame(TEXT, 5) * 1000) is None
+    """Even a very large one: what follows is its payload, for longer than anybody lives."""
+    assert verdict(b"\x82\x7f" + MOST.to_bytes(8, "big") + frame(TEXT, 5) * 1000) is None
+    assert verdict(b"\x82\x7f" + b"\xff" * 8) is Fault.TOO_LARGE
 
 
 @given(st.binary())

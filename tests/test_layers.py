@@ -38,6 +38,7 @@ LAYERS: dict[str, set[str]] = {
     "server": BOTTOM | {"_sansio", "_transport", "_wire", "_session.nursery", "tokens"},  # of _session, this alone
     "testing": BOTTOM | {"_sansio", "_transport", PUBLIC, "server"},
     "cli": BOTTOM | {PUBLIC, "server", "testing"},  # only what a user could import
+    "__main__": {"cli"},
 }
 """Which layers a layer may import besides itself; also the name of a single public module."""
 

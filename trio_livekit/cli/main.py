@@ -30,7 +30,8 @@ environment:
   LIVEKIT_API_KEY, LIVEKIT_API_SECRET
                               a key to make tokens with, where there is none
 
-exit codes: 0 done, 1 an error, 2 wrong usage, 3 frames were lost (subscribe --strict), 130 Ctrl-C
+exit codes: 0 done, 1 an error, 2 wrong usage, 3 frames were lost (subscribe --strict), 130 Ctrl-C,
+            141 nobody reads the output any more
 """
 
 

@@ -6,13 +6,14 @@ daemon, and ends with the process.
 
 from __future__ import annotations
 
-__all__ = ["CHUNK_BYTES", "Input", "Output", "open_input", "open_output"]
+__all__ = ["CHUNK_BYTES", "Input", "Output", "open_input", "open_output", "while_somebody_reads"]
 
 import errno
 import os
+import select
 import stat
 import sys
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,7 +21,7 @@ import trio
 from .exits import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 CHUNK_BYTES = 64 * 1024
 
@@ -52,6 +53,42 @@ class Output:
         except OSError as error:
             error.filename = self._name
             raise
+
+    async def wait_unread(self) -> None:
+        """Wait until nobody reads any more; forever where there is no telling, as for files and terminals."""
+        mode = os.fstat(self._fd).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            with suppress(OSError):  # Windows cannot wait for pipes
+                await trio.lowlevel.wait_readable(self._fd)  # or an error, which is what comes of the end to write to
+                if _is_hung_up(self._fd):
+                    return
+        await trio.sleep_forever()
+
+
+@asynccontextmanager
+async def while_somebody_reads(output: Output) -> AsyncIterator[None]:
+    """End the block with ``BrokenPipeError`` as soon as nobody reads, and not only at the next write.
+
+    What is raised in the block comes out in a group of one.
+    """
+
+    async def watch() -> None:
+        await output.wait_unread()
+        body.cancel("nobody reads the output any more")
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as body:
+            nursery.start_soon(watch, name="hang-ups of the output")
+            yield
+        nursery.cancel_scope.cancel("nobody writes any more")
+    if body.cancelled_caught:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+def _is_hung_up(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, 0)
+    return bool(poll.poll(0))
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 async def _subscribe(args: argparse.Namespace, target: Target, interrupt: Interrupt) -> int:
     from ..room import connect
     from .notices import telling_of_the_connection
-    from .pipes import open_output
+    from .pipes import open_output, while_somebody_reads
 
     sink: _Sink | None = None
     frames: DataTrackSubscription | None = None
@@ -94,7 +94,7 @@ async def _subscribe(args: argparse.Namespace, target: Target, interrupt: Interr
     try:
         with interrupt.scope, open_output(args.output) as output:
             async with connect(target.url, target.token, join_timeout=args.join_timeout) as room:
-                async with telling_of_the_connection(room):
+                async with telling_of_the_connection(room), while_somebody_reads(output):
                     track = await _find(room, args)
                     async with track.subscribe(buffer_size=args.buffer) as frames:
                         sink = _Sink(output, args)

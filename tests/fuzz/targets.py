@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from trio_livekit._sansio.channels.dcep import decode_open
 from trio_livekit._sansio.dtls import ConnectionState, Fingerprint
+from trio_livekit._sansio.dtls.der import read_public_key
 from trio_livekit._sansio.ice import stun
 from trio_livekit._sansio.ice.candidate import Candidate
 from trio_livekit._sansio.ice.framing import StreamFramer
@@ -348,6 +349,7 @@ TARGETS: tuple[Target, ...] = (
     parser("candidate", "none", _text(_candidate), extra=_CANDIDATES),
     parser("sdp", "none", _text(SessionDescription.parse), extra=_SDP),
     parser("fingerprint", "none", _text(Fingerprint.parse), extra=(b"sha-256 " + b":".join([b"AB"] * 32),)),
+    parser("certificate", "none", read_public_key, extra=(dtls_helpers.CLIENT_CERTIFICATE.der,)),
     parser("framing", "none", _frames, extra=(b"\0\x05hello\0\0\0\x14" + bytes(20),)),
     parser("sctp-chunks", "sctp", _chunks, mutate=mutators.sctp),
     parser("dcep", "dcep", decode_open),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import time
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -31,3 +32,9 @@ def test_no_two_have_anything_in_common() -> None:
 
 def test_the_key_does_not_show() -> None:
     assert "private_key" not in repr(generate_certificate())
+
+
+def test_dates_from_2050_on_have_four_digits_for_the_year(monkeypatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: datetime.datetime(2049, 12, 15, tzinfo=datetime.UTC).timestamp())
+    certificate = x509.load_der_x509_certificate(generate_certificate().der)
+    assert (certificate.not_valid_before_utc.year, certificate.not_valid_after_utc.year) == (2049, 2050)

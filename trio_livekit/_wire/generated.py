@@ -11,4 +11,8 @@ if TYPE_CHECKING:
 else:
     from .._parts import import_part
 
-    models, rtc = import_part("livekit.protocol", "models"), import_part("livekit.protocol", "rtc")
+    _UNUSED = ("google.protobuf.internal.python_message",)
+    """Messages in plain Python: protobuf imports it, with a parser of text and pickle, also where its own are in C."""
+
+    models = import_part("livekit.protocol", "models", unused=_UNUSED)
+    rtc = import_part("livekit.protocol", "rtc", unused=_UNUSED)

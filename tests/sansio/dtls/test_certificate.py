@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -13,7 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trio_livekit._sansio.dtls import Fingerprint, HandshakeError
+from trio_livekit._sansio.dtls import der as asn1
 from trio_livekit._sansio.dtls.certificate import PeerIdentity, load_public_key
+from trio_livekit._sansio.dtls.reader import Reader
 from trio_livekit._sansio.dtls.signatures import SIGNATURE_SCHEMES, sign, verify
 from trio_livekit.errors import DecodeError
 
@@ -143,14 +147,31 @@ def test_refused_certificates() -> None:
         load_public_key(certify(KEYS[0], extra_bytes=17_000))
 
 
-@given(st.integers(0, len(DER) * 8 - 1))
-def test_any_flipped_bit_in_a_certificate_is_survived(bit: int) -> None:
-    forged = bytearray(DER)
-    forged[bit // 8] ^= 1 << bit % 8
+CERTIFICATES = [certify(key) for key in KEYS]
+
+
+@given(st.sampled_from(CERTIFICATES), st.lists(st.tuples(st.integers(0, 4095), st.integers(0, 255)), max_size=3))
+def test_a_changed_certificate_is_refused_or_has_the_key_that_others_read(der: bytes, changes: list[tuple[int, int]]):
+    forged = bytearray(der)
+    for at, value in changes:
+        forged[at % len(forged)] = value
     try:
-        load_public_key(bytes(forged))
+        key = load_public_key(bytes(forged))
     except HandshakeError:
-        pass
+        assert changes
+        return
+    with contextlib.suppress(ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+        assert key == x509.load_der_x509_certificate(bytes(forged)).public_key()
+
+
+def test_certificates_of_version_one_are_read() -> None:
+    whole = Reader(asn1.read(Reader(DER), asn1.SEQUENCE))
+    signed = asn1.read(whole, asn1.SEQUENCE)
+    version = asn1.element(asn1.VERSION, asn1.integer(2))
+    assert signed.startswith(version)
+    old = asn1.element(asn1.SEQUENCE, signed.removeprefix(version))
+    certificate = asn1.element(asn1.SEQUENCE, old, whole.take(whole.remaining))
+    assert load_public_key(certificate) == CLIENT_CERTIFICATE.private_key.public_key()
 
 
 def signed_by(key: PrivateKey, scheme: int) -> bytes:

@@ -13,13 +13,14 @@ import hmac
 from dataclasses import field
 from typing import TYPE_CHECKING
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ...errors import DecodeError
 from ..records import dataclass
+from . import der as asn1
 from .alerts import Alert, HandshakeError
+from .reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -139,14 +140,31 @@ def load_public_key(der: bytes) -> PublicKey:
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise HandshakeError(Alert.BAD_CERTIFICATE, f"a certificate of {len(der)} bytes")
     try:
-        key = x509.load_der_x509_certificate(der).public_key()
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, Warning) as error:
-        # Warning: an application may turn warnings into errors, and cryptography warns of odd certificates.
+        key = _decode_key(*asn1.read_public_key(der))
+    except (DecodeError, ValueError, UnsupportedAlgorithm) as error:
         raise HandshakeError(Alert.BAD_CERTIFICATE, "the peer's certificate cannot be read") from error
-    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
-        return key
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size in RSA_BITS:
-        return key
-    if isinstance(key, ed25519.Ed25519PublicKey):
-        return key
-    raise HandshakeError(Alert.UNSUPPORTED_CERTIFICATE, "the peer's certificate has a key of an unsupported kind")
+    if key is None:
+        raise HandshakeError(Alert.UNSUPPORTED_CERTIFICATE, "the peer's certificate has a key of an unsupported kind")
+    return key
+
+
+_CURVES: dict[bytes, ec.EllipticCurve] = {
+    asn1.element(asn1.OBJECT, asn1.P256): ec.SECP256R1(),
+    asn1.element(asn1.OBJECT, asn1.P384): ec.SECP384R1(),
+}
+
+
+def _decode_key(kind: bytes, parameters: bytes, bits: bytes) -> PublicKey | None:
+    """``None`` for a kind that is not supported. Raises ``DecodeError`` or ``ValueError`` for what is no such key."""
+    if kind == asn1.EC_KEY and parameters in _CURVES:  # RFC 5480 section 2
+        return ec.EllipticCurvePublicKey.from_encoded_point(_CURVES[parameters], bits)
+    if kind == asn1.ED25519_KEY and not parameters:  # RFC 8410 section 4
+        return ed25519.Ed25519PublicKey.from_public_bytes(bits)
+    if kind == asn1.RSA_KEY and parameters == asn1.element(asn1.NULL):  # RFC 3279 section 2.3.1
+        outer = Reader(bits)
+        pair = Reader(asn1.read(outer, asn1.SEQUENCE))
+        outer.finish()
+        modulus, exponent = asn1.read_integer(pair), asn1.read_integer(pair)
+        pair.finish()
+        return rsa.RSAPublicNumbers(exponent, modulus).public_key() if modulus.bit_length() in RSA_BITS else None
+    return None

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-__all__ = ["KeyShare"]
+__all__ = ["KeyShare", "encode_point"]
 
 from dataclasses import field
 from typing import TYPE_CHECKING, assert_never
 
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ..records import dataclass
 from .alerts import Alert, HandshakeError
@@ -50,7 +49,7 @@ class KeyShare:
         # 64 bits more than the order has, so that the remainder is not biased (FIPS 186-5 appendix A.4.1).
         scalar = int.from_bytes(random_bytes(curve.key_size // 8 + 8), "big") % (order - 1) + 1
         key = ec.derive_private_key(scalar, curve)
-        return cls(group, key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint), key)
+        return cls(group, encode_point(key.public_key()), key)
 
     def agree(self, peer_public: bytes) -> bytes:
         """The premaster secret.
@@ -71,3 +70,9 @@ class KeyShare:
                     assert_never(unexpected)
         except ValueError as error:
             raise HandshakeError(Alert.ILLEGAL_PARAMETER, "the peer's key share is not valid for its group") from error
+
+
+def encode_point(key: ec.EllipticCurvePublicKey) -> bytes:
+    """The uncompressed point (SEC 1 section 2.3.3), without importing all that cryptography knows of key formats."""
+    numbers, size = key.public_numbers(), (key.curve.key_size + 7) // 8
+    return bytes((_UNCOMPRESSED,)) + numbers.x.to_bytes(size, "big") + numbers.y.to_bytes(size, "big")

@@ -20,6 +20,12 @@ class Reader:
     def remaining(self) -> int:
         return len(self._data) - self._offset
 
+    def peek(self) -> int:
+        """The next byte, which stays to be read."""
+        if not self.remaining:
+            raise DecodeError("1 byte wanted, 0 left")
+        return self._data[self._offset]
+
     def take(self, length: int) -> bytes:
         end = self._offset + length
         if end > len(self._data):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.sansio.sctp.harness import HandmadePeer, chunks_of, data_chunk, joined, messages
 from trio_livekit._sansio.sctp import chunks as c
+from trio_livekit._sansio.sctp.tx.loss import LossDetector
 from trio_livekit.testing.pair import LinkModel
 
 
@@ -121,14 +124,77 @@ def test_mixed_with_reliable_messages():
     assert len(set(lossy)) == len(lossy) > 200
 
 
-def test_reordering_does_not_cost_unreliable_messages():
-    """Packets held back by 20 ms on a 10 ms path are late, not lost, once the sender has seen that happen."""
-    pair = joined(LinkModel(delay_s=0.005, reorder=0.2), seed=3)
+@pytest.mark.parametrize("delay_s", [0.005, 0.001])
+def test_reordering_does_not_cost_unreliable_messages(delay_s: float, monkeypatch: pytest.MonkeyPatch):
+    """Packets held back by 20 ms are late, not lost, once the sender has seen that happen; pion tells no duplicates."""
+    monkeypatch.setattr(LossDetector, "on_duplicates", lambda *_: 0)
+    pair = joined(LinkModel(delay_s=delay_s, reorder=0.2), seed=3)
     for n in range(1200):
         pair.a.send(2, 53, b"%04d" % n * 50, now=pair.now, max_retransmits=0, ordered=False)
         pair.run(0.01)
     pair.run_until_idle()
-    assert len(messages(pair.b_events)) >= 1200 * 0.98
+    assert len(messages(pair.b_events)) >= 1200 * 0.99
+
+
+def overtaken(count: int, *, ordered: bool = False) -> HandmadePeer:
+    """A peer that has all of so many unreliable messages but the first, which the sender has just given up."""
+    peer = HandmadePeer(initial_window_packets=1000)
+    send = partial(peer.association.send, 1, 53, ordered=ordered, max_retransmits=0)
+    send(b"first of all", now=peer.now)
+    peer.received()
+    peer.now += 0.01
+    peer.sack(0)
+    for n in range(count):
+        send(b"%d" % n, now=peer.now)
+    while peer.received():
+        peer.now += 0.001
+    peer.now += 0.01
+    peer.sack(0, (2, count))
+    peer.now += 0.01
+    peer.association.handle_timeout(peer.now)
+    assert peer.association.statistics().abandoned_messages == 1
+    return peer
+
+
+def skips(peer: HandmadePeer) -> list[int]:
+    """Which of our TSNs the peer is told to skip to."""
+    bodies = [body for kind, _, body in peer.received() if kind == c.FORWARD_TSN]
+    return [c.decode_forward_tsn(body).cumulative_tsn - peer.init.initial_tsn & 0xFFFFFFFF for body in bodies]
+
+
+def test_what_was_given_up_is_waited_for_a_little_while():
+    peer = overtaken(4)
+    assert skips(peer) == []
+    due = peer.association.next_timeout()
+    assert due is not None
+    assert 0.05 < due - peer.now < 0.15
+    peer.now = due
+    peer.association.handle_timeout(peer.now)
+    assert skips(peer) == [1]
+    peer.sack(4)
+    assert peer.association.next_timeout() is None
+
+
+def test_what_was_given_up_and_arrives_after_all_is_a_lesson():
+    peer = overtaken(4)
+    peer.sack(4)
+    assert skips(peer) == []
+    assert peer.association.next_timeout() is None
+    peer.association.send(1, 53, b"late again", now=peer.now, ordered=False, max_retransmits=0)
+    peer.association.send(1, 53, b"and overtaken", now=peer.now, ordered=False, max_retransmits=0)
+    peer.received()
+    peer.now += 0.01
+    peer.sack(4, (2, 2))
+    peer.now += 0.01
+    peer.association.handle_timeout(peer.now)
+    assert peer.association.statistics().abandoned_messages == 1
+
+
+@pytest.mark.parametrize(
+    ("count", "ordered"), [(4, True), (300, False)], ids=["others wait for it", "overtaken by many"]
+)
+def test_what_was_given_up_is_not_waited_for(count: int, ordered: bool):
+    assert skips(overtaken(count, ordered=ordered)) == [1]
 
 
 # The receiver of a FORWARD-TSN

@@ -60,6 +60,11 @@ class LossDetector:
         usual = self._rto.min_rtt / 4 if self._rto.srtt is not None else MIN_REORDERING_S
         return max(MIN_REORDERING_S, usual, self._reordering)
 
+    @property
+    def lateness(self) -> float:
+        """How long after it was sent a chunk may still arrive, and nobody would be surprised."""
+        return self.rack_rtt + MAX_REORDERING_S
+
     def on_resent(self, record: Record) -> None:
         """The record was sent once more, just now."""
         self._resent.append(record)
@@ -75,7 +80,7 @@ class LossDetector:
             return self._note_late(tsn, now)  # too soon for the retransmission: the original was only late
         if (sent_at, tsn) > (self.rack_time, self.rack_tsn):
             self.rack_time, self.rack_tsn, self.rack_rtt = sent_at, tsn, rtt
-        elif record[SENDS] == 1 and rtt - self.rack_rtt > self._reordering:
+        elif record[SENDS] == 1 and rtt - self.rack_rtt > self._reordering / 2:  # as much as ever, or more
             self._widen(rtt - self.rack_rtt)
         return False
 
@@ -86,10 +91,9 @@ class LossDetector:
             late += self._note_late(self._out.unwrap(tsn), now)
         return late
 
-    def on_rescued(self, records: list[Record], now: float) -> None:
-        """These were acknowledged after they had been declared lost, and before they were sent again."""
-        for record in records:
-            self._note_late(record[TSN], now)
+    def on_rescued(self, records: list[Record], now: float) -> int:
+        """These arrived, though they were not sent again; returns how many of them had been declared lost wrongly."""
+        return sum(self._note_late(record[TSN], now) for record in records)
 
     def on_restored(self) -> None:
         """What a timeout had declared lost is in flight after all: judge it anew, also what had been sent again."""

@@ -41,6 +41,10 @@ Record = list[Any]
 TSN, CHUNK, SIZE, MESSAGE, SENT_AT, STATE, SENDS = range(7)
 IN_FLIGHT, ACKED, LOST, ABANDONED = range(4)
 
+MAX_WAITED_FOR = 64
+"""Chunks acknowledged behind one that was given up and may still arrive: it has been overtaken by enough of them. This
+bounds what the peer has to report as gaps, too."""
+
 MAX_SKIPPED_STREAMS = 256
 """In one FORWARD-TSN, so that it fits a packet; the next one goes on from there."""
 
@@ -51,8 +55,8 @@ class Outstanding:
     """The records, the bytes in flight, what waits for retransmission, and how far was given up."""
 
     __slots__ = (
-        "_gaps", "_held", "_lost", "_settled", "acked_bytes", "advanced", "base", "drained", "finishing", "flight",
-        "newest", "next_tsn", "records", "rescued", "rtt_record", "troubled_until",
+        "_gaps", "_held", "_lost", "_settled", "_told", "acked_bytes", "advanced", "base", "drained", "finishing",
+        "flight", "newest", "next_tsn", "records", "rescued", "rtt_record", "troubled_until", "waited_for",
     )  # fmt: skip
 
     def __init__(self, initial_tsn: int) -> None:
@@ -60,17 +64,22 @@ class Outstanding:
         self.records: list[Record] = []
         self.flight = 0
         self.advanced = self.base - 1
-        """Advanced.Peer.Ack.Point: the last TSN of the settled front that was given up."""
+        """Advanced.Peer.Ack.Point: the last TSN of the settled front that was given up, and is not waited for."""
+        self.waited_for: Record | None = None
+        """Given up, and not yet to be skipped by the peer, as it may still arrive."""
         self.troubled_until = self.base - 1
         """Beyond this TSN every record is in flight for the first time, so an acknowledgement needs no look at it."""
         self._settled = self.base - 1
+        self._told = (
+            self.base - 1
+        )  # what a FORWARD-TSN has told the peer to skip: acknowledged, whether it arrives or not
         self._lost: list[Record] = []  # heap by TSN; entries whose state has moved on are skipped
         self._held: list[Record] = []
         self._gaps: list[tuple[int, int]] = []
         self.finishing: deque[Message] = deque()  # with all TSNs given, in order of their last one
         # What the last acknowledgement did:
         self.acked_bytes = 0
-        self.rescued: list[Record] = []  # acknowledged while waiting for retransmission: never lost
+        self.rescued: list[Record] = []  # acknowledged while waiting for retransmission, or given up: never lost
         self.newest: Record | None = None  # the most recently sent of the acknowledged
         self.rtt_record: Record | None = None  # the most recently sent of those sent once
         self.drained: dict[OutboundStream, int] = {}  # streams that had messages settled, and their amount before
@@ -79,6 +88,11 @@ class Outstanding:
     def cumulative(self) -> int:
         """The last TSN the peer acknowledged cumulatively."""
         return self.base - 1
+
+    @property
+    def settled(self) -> int:
+        """The last TSN up to which, when it was last looked at, everything was acknowledged or given up."""
+        return max(self._settled, self.cumulative)
 
     @property
     def has_lost(self) -> bool:
@@ -198,22 +212,37 @@ class Outstanding:
                 record[STATE] = ABANDONED
         self.troubled_until = self.next_tsn - 1
 
-    def advance(self) -> bool:
-        """Move the point up to which the peer may skip; True when it moved (RFC 3758 section 3.5 rule C2)."""
+    def advance(self, now: float, patience: float) -> bool:
+        """Move the point up to which the peer may skip; True when it moved (RFC 3758 section 3.5 rule C2).
+
+        A peer that was told to skip a chunk drops it when it comes. One that was sent less than ``patience`` ago may
+        only be late, so that point stops in front of it, unless others wait for it: the rest of its stream, if that
+        is ordered.
+        """
         before = self.advanced = max(self.advanced, self.cumulative)
+        self.waited_for = None
         if self.troubled_until < self.base:
             return False
-        records, base = self.records, self.base
-        at = max(self._settled, self.cumulative) + 1 - base
-        while at < len(records):
-            state = records[at][STATE]
-            if state == ABANDONED:
-                self.advanced = base + at
-            elif state != ACKED:
+        self._settle_front()
+        records, base, settled = self.records, self.base, self._settled
+        is_crowded = settled - base >= MAX_WAITED_FOR
+        for tsn in range(before + 1, settled + 1):
+            record = records[tsn - base]
+            if record[STATE] != ABANDONED:
+                continue
+            is_recent = record[SIZE] and record[SENT_AT] + patience > now + 1e-9
+            if is_recent and not is_crowded and not record[MESSAGE].ordered:
+                self.waited_for = record
                 break
-            at += 1
-        self._settled = base + at - 1
+            self.advanced = tsn
         return self.advanced > before
+
+    def _settle_front(self) -> None:
+        records = self.records
+        at = max(self._settled, self.cumulative) + 1 - self.base
+        while at < len(records) and records[at][STATE] in (ACKED, ABANDONED):
+            at += 1
+        self._settled = self.base + at - 1
 
     def forward_tsn(self) -> ForwardTsn:
         """What to tell the peer to skip."""
@@ -227,6 +256,7 @@ class Outstanding:
                 upto = record[TSN] - 1
                 break
             skipped[message.stream.id] = message.ssn
+        self._told = max(self._told, upto)
         return ForwardTsn(upto & 0xFFFFFFFF, list(skipped.items()))
 
     def _acknowledge_front(self, cumulative: int) -> None:
@@ -265,7 +295,7 @@ class Outstanding:
             state = record[STATE]
             if state == IN_FLIGHT:
                 self.flight -= record[SIZE]
-            elif state == LOST:
+            elif state == LOST or (state == ABANDONED and record[TSN] > self._told):
                 self.rescued.append(record)
             else:
                 continue

@@ -71,7 +71,7 @@ class Sender:
         self.timeouts = 0
         self.abandoned = 0
         self._t3_at: float | None = None
-        self._recovery_until = -1  # TSN; recovering while the cumulative one is below
+        self._recovery_until = -1  # TSN; recovering until all up to it is acknowledged or given up
         self._repaired_timeout = False  # T3 ran out, and no SACK has said yet whether it had to
         self._first_retransmit = False  # allowed ahead of the window (RFC 9260 section 7.2.4)
         self._wrongly_lost = 0
@@ -80,6 +80,7 @@ class Sender:
         self._hurried = False  # somebody waits for all to be acknowledged
         self._last_repeatable = -1  # TSN; what was sent after it is given up when lost, and cannot serve as a probe
         self._forward_due = False
+        self._skip_at: float | None = None  # when what was given up is not waited for any longer
         self._forward_sent_at = float("-inf")
         self._last_sent_at = 0.0
 
@@ -126,12 +127,16 @@ class Sender:
             self._detect_losses(now)
         if out.troubled_until >= out.base:
             self._give_up_front(now)
+        else:
+            self._skip_at = None
         self._restart_timers(now, advanced)
 
     def on_timeout(self, now: float) -> None:
         """Act on whichever timers have run out."""
         if self.loss.check_at is not None and now >= self.loss.check_at:
             self._detect_losses(now)
+            self._give_up_front(now)
+        elif self._skip_at is not None and now >= self._skip_at:
             self._give_up_front(now)
         self.window_probe.on_timeout(now)
         if self.loss.probe_at is not None and now >= self.loss.probe_at:
@@ -156,7 +161,9 @@ class Sender:
     def next_timeout(self) -> float | None:
         """When to call ``on_timeout`` or ``collect`` next."""
         loss = self.loss
-        return earliest(self.window_probe.at, self._t3_at, loss.probe_at, loss.check_at, self.pacer.release_at)
+        return earliest(
+            self.window_probe.at, self._t3_at, loss.probe_at, loss.check_at, self._skip_at, self.pacer.release_at
+        )  # fmt: skip
 
     @property
     def is_idle(self) -> bool:
@@ -338,6 +345,7 @@ class Sender:
         self._hurried = True
         if self.out.flight:
             self.loss.probe_at = now
+        self._give_up_front(now)
 
     def _collect_probe(self, now: float, chunks: list[bytes]) -> None:
         """A tail loss probe: new data ahead of the window, else the last chunk once more (RFC 8985 section 7.3)."""
@@ -404,7 +412,7 @@ class Sender:
         if not congested:
             return
         self._declared_lost += len(lost)
-        if out.cumulative >= self._recovery_until or lost[-1][TSN] > self._recovery_until:
+        if out.settled >= self._recovery_until or lost[-1][TSN] > self._recovery_until:
             self._recovery_until = out.next_tsn - 1
             self._declared_lost = len(lost)
             self._wrongly_lost = 0
@@ -419,11 +427,13 @@ class Sender:
         self.out.abandon(message, now)
 
     def _give_up_front(self, now: float) -> None:
-        """Move the point the peer may skip to, and have it told: at once when it moved, else once per round trip."""
+        """Move the point the peer may skip to, and have it told: at once when it moved, then once per round trip."""
         out = self.out
-        patience = self.rto.srtt or self.rto.timeout
-        if out.advance() or (out.advanced > out.cumulative and now - self._forward_sent_at > patience):
+        patience = 0.0 if self._hurried else self.loss.lateness
+        again = self.rto.srtt or self.rto.timeout
+        if out.advance(now, patience) or (out.advanced > out.cumulative and now - self._forward_sent_at > again):
             self._forward_due = True
+        self._skip_at = None if out.waited_for is None else out.waited_for[SENT_AT] + patience
 
     # Acknowledgements
 
@@ -439,11 +449,10 @@ class Sender:
         else:
             self._wrongly_lost += self.loss.on_acked(now)
         if out.rescued:
-            self.loss.on_rescued(out.rescued, now)
-            self._wrongly_lost += len(out.rescued)
+            self._wrongly_lost += self.loss.on_rescued(out.rescued, now)
         self._repaired_timeout = False
         self.congestion.on_acked(
-            out.acked_bytes, flight_before, now, rto, recovering=self._recovery_until >= out.base
+            out.acked_bytes, flight_before, now, rto, recovering=self._recovery_until > out.settled
         )  # fmt: skip
         self._follow_rate()
 
@@ -470,7 +479,7 @@ class Sender:
             self._recovery_until = -1
             self.congestion.undo()
             self._follow_rate()
-        elif self._recovery_until >= 0 and self.out.cumulative >= self._recovery_until:
+        elif self._recovery_until >= 0 and self.out.settled >= self._recovery_until:
             self._recovery_until = -1
             self.loss.on_recovered()
 
@@ -493,7 +502,7 @@ class Sender:
 
     def _arm_probe(self, now: float) -> None:
         out = self.out
-        if self._recovery_until >= out.base or not out.flight:
+        if self._recovery_until > out.settled or not out.flight:
             self.loss.probe_at = None
         elif self._last_repeatable < out.base and self.queue.next() is None:
             self.loss.probe_at = None  # there would be nothing to probe with

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import settings
 
-from .support import leaks, livekit, peers
+from .support import leaks, livekit, peers, secrecy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+secrecy.install()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None]:
+    """Fail a test in which something secret was logged or raised, by the test or by what it left to be taken down."""
+    yield
+    if shown := secrecy.WATCH.verdict():
+        pytest.fail("something secret was shown:\n" + "\n".join(shown), pytrace=False)
+
 
 LONGEST = (
     "tests/test_examples.py",

@@ -10,6 +10,8 @@ import trio
 from livekit.protocol import rtc as proto
 from trio_websocket import open_websocket_url
 
+from ..support.livekit import bearer
+
 pytestmark = pytest.mark.livekit_server
 
 
@@ -29,9 +31,11 @@ def test_a_token_is_let_in_and_a_wrong_one_is_not(livekit_server):
 
 
 async def test_the_first_message_answers_a_join(livekit_server):
-    url = f"{livekit_server.url}/rtc?protocol=16&access_token={livekit_server.token('robot', 'first message')}"
+    token = livekit_server.token("robot", "first message")
     with trio.fail_after(10):
-        async with open_websocket_url(url) as websocket:
+        async with open_websocket_url(
+            f"{livekit_server.url}/rtc?protocol=16", extra_headers=bearer(token)
+        ) as websocket:
             response = proto.SignalResponse.FromString(await websocket.get_message())
     assert response.join.room.name == "first message"
     assert response.join.participant.identity == "robot"
@@ -48,9 +52,9 @@ async def test_the_first_message_answers_a_join(livekit_server):
 )
 async def test_private_servers_with_other_configurations(start_livekit_server, config):
     server = start_livekit_server(config)
-    url = f"{server.url}/rtc?protocol=16&access_token={server.token('robot')}"
     with trio.fail_after(10):
-        async with open_websocket_url(url) as websocket:
+        headers = bearer(server.token("robot"))
+        async with open_websocket_url(f"{server.url}/rtc?protocol=16", extra_headers=headers) as websocket:
             response = proto.SignalResponse.FromString(await websocket.get_message())
     urls = [url for ice_server in response.join.ice_servers for url in ice_server.urls]
     assert (f"turn:127.0.0.1:{server.turn_udp_port}?transport=udp" in urls) is ("turn" in config)

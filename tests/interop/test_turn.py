@@ -64,9 +64,9 @@ def turn_server(livekit_binary, tmp_path_factory) -> Iterator[tuple[Address, str
     from ..support import livekit
 
     async def ice_server(server: livekit.LiveKitServer) -> proto.ICEServer:
-        url = f"{server.url}/rtc?protocol=16&access_token={server.token('robot', 'turn')}"
+        headers = livekit.bearer(server.token("robot", "turn"))
         with trio.fail_after(10):
-            async with open_websocket_url(url) as websocket:
+            async with open_websocket_url(f"{server.url}/rtc?protocol=16", extra_headers=headers) as websocket:
                 response = proto.SignalResponse.FromString(await websocket.get_message())
         return response.join.ice_servers[0]
 

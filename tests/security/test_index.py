@@ -280,6 +280,10 @@ INDEX: dict[str, dict[str, str]] = {
     "S32": {
         "logs, exceptions with their causes, reprs; addresses":
             "security/test_logs.py::test_s32_nothing_secret_is_logged_or_shown",
+        "of every test, for as long as it runs; ``tests/support/secrecy.py`` fails the one that shows any":
+            "security/test_logs.py::test_s32_every_test_is_watched",
+        "without being heard":
+            "security/test_logs.py::test_s32_who_listens_to_logs_hears_no_more_for_being_watched",
         "of tokens that are refused": "api/test_tokens.py::test_nothing_of_a_token_is_in_the_traceback_of_a_refusal",
         "the token is in the header":
             "security/test_websocket.py::test_s33_a_certificate_is_for_the_name_that_was_asked_for",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import subprocess
-import sys
 import traceback
 from typing import TYPE_CHECKING
 
@@ -14,13 +12,14 @@ import trio
 
 import trio_livekit as lk
 from tests.api.test_reconnect import QUICK, flowing, until_reconnected
+from tests.support import secrecy
 from tests.support.proxy import signal_proxy
 from tests.support.servers import KINDS, ServerUnderTest, open_server
 from trio_livekit import events as ev
 from trio_livekit.server import serve
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from tests.support.livekit import LiveKitServer
 
@@ -131,12 +130,49 @@ def room_name() -> str:
     return "logs"
 
 
-def test_quiet_unless_asked() -> None:
-    """Without a logging configuration nothing is written, not even warnings."""
-    program = (
-        "import logging, trio_livekit\n"
-        "logging.getLogger('trio_livekit._session.session').warning('loud')\n"
-        "assert logging.getLogger('trio_livekit').level == logging.NOTSET\n"
-    )
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert (ran.stdout, ran.stderr) == ("", "")
+@pytest.fixture
+def watch() -> Iterator[secrecy.Watch]:
+    """The one that watches all tests; what it finds meanwhile is no fault of the test's."""
+    secrecy.WATCH.verdict()
+    yield secrecy.WATCH
+    secrecy.WATCH.verdict()
+
+
+async def test_s32_every_test_is_watched(watch: secrecy.Watch) -> None:
+    """Else nothing would be found in the others: tokens, keys, passwords, in whatever form; a traceback; an address."""
+    logger = logging.getLogger("trio_livekit._session.session")
+    token = lk.access_token("key", KEY, identity="alice", room="logs")
+    encryption = lk.Encryption(shared_key=b"sixteen \x00\x01\x02\x03 16")
+    async with serve() as server, lk.connect(server.url, server.token("bob", "logs")) as room:
+        password = room._session._connection.links._publisher._core.ice.password
+    assert watch.verdict() == []
+    shown = [token, token.split(".")[2], KEY, password, encryption.export_key(None).hex()]
+    for number, secret in enumerate(shown):
+        watch.hide(*shown)
+        logger.debug("%s", secret if number % 2 else f"<{secret}>")
+        assert [secret[:4] in leak for leak in watch.verdict()].count(True) >= 1
+    watch.hide(KEY)
+    with pytest.raises(lk.InternalError):
+        raise lk.InternalError("harmless") from OSError(KEY)
+    assert KEY in "".join(watch.verdict())
+    watch.hide(KEY)
+    assert KEY not in str(lk.InternalError("harmless"))
+    assert str(lk.InternalError(KEY)) == KEY
+    assert KEY in "".join(watch.verdict())
+    logger.debug("at %s", "10.1.2.3")
+    assert watch.verdict() == []
+    logger.info("at %s", "10.1.2.3")
+    assert "10.1.2.3" in "".join(watch.verdict())
+
+
+def test_s32_who_listens_to_logs_hears_no_more_for_being_watched(caplog: pytest.LogCaptureFixture) -> None:
+    logger = logging.getLogger("trio_livekit.anything")
+    logger.debug("quiet")
+    logger.warning("loud")
+    caplog.set_level(logging.DEBUG)
+    logger.debug("asked for")
+    caplog.set_level(logging.ERROR, "trio_livekit")
+    logger.warning("not asked for")
+    caplog.set_level(logging.DEBUG, "trio_livekit")
+    logger.debug("asked for")
+    assert caplog.messages == ["loud", "asked for", "asked for"]

@@ -33,6 +33,11 @@ _START_S = 20.0
 _TOKEN_LIFE_S = 3600
 
 
+def bearer(token: str) -> list[tuple[bytes, bytes]]:
+    """The headers in which a token goes; trio-websocket would log one that is in the address."""
+    return [(b"Authorization", f"Bearer {token}".encode())]
+
+
 @dataclass(frozen=True)
 class LiveKitServer:
     """A running server, and what is needed to talk to it."""

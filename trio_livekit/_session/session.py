@@ -158,7 +158,8 @@ class Session(Features):
             except ConnectError as error:
                 if error.reason is not ConnectErrorReason.TRANSPORT or not tries_left:
                     raise
-                logger.info("room %r: joining once more: %s", self.room.name, error)
+                logger.info("room %r: joining once more: %s", self.room.name, error.reason.name)
+                logger.debug("room %r: %s", self.room.name, error)
             await self._connection.leave()
             self._connection = self._new_connection()
             self.publishing.on_connected(self._connection.links)

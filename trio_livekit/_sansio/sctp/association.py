@@ -61,7 +61,6 @@ class Association:
         self._link: Established | None = None
         self._events: list[Event] = []
         self._control: list[bytes] = []  # chunks that go ahead of all others
-        self._has_taken_cookie = False  # and has said so, in a COOKIE-ACK
         self._farewell: list[bytes] = []  # sealed packets that outlive the association
         self._accepting = True  # messages, from the application
         self._dropped = 0
@@ -254,7 +253,7 @@ class Association:
         if self._handshake.has_failed and self._handshake.state is not State.ENDED:
             self._lose("the peer did not answer the handshake")
         if self._link is not None:
-            self._on_data_timeout(self._link, now)
+            self._link.sender.on_timeout(now)
             self._shutdown.on_timeout(now)
             if self._link.is_stuck(now, self._config.narrow_path_patience_s):
                 self._abort(
@@ -264,17 +263,6 @@ class Association:
                 if self._shutdown.phase is Phase.ACK_SENT:
                     self._lose("shut down", graceful=True)  # all is delivered both ways; only the last word was lost
                 self._abort(USER_INITIATED, "shutdown was not answered", graceful=False)
-
-    def _on_data_timeout(self, link: Established, now: float) -> None:
-        """A peer that has acknowledged nothing may lack the COOKIE-ACK: it takes no data then. So that is said again.
-
-        Its own timer takes a second to ask for it. One that has it takes no notice (section 5.2.5).
-        """
-        timeouts = link.sender.timeouts
-        link.sender.on_timeout(now)
-        is_unheard = link.sender.out.base & 0xFFFFFFFF == link.local_tsn
-        if link.sender.timeouts > timeouts and self._has_taken_cookie and is_unheard:
-            self._control.append(c.encode_chunk(c.COOKIE_ACK, 0, b""))
 
     def next_timeout(self) -> float | None:
         """When to call ``handle_timeout`` and then ``datagrams_to_send``."""
@@ -405,8 +393,9 @@ class Association:
             self._make_link(now)
             if accepted is Accepted.ESTABLISHED:
                 self._events.append(AssociationUp())
-        self._control.append(c.encode_chunk(c.COOKIE_ACK, 0, b""))
-        self._has_taken_cookie = True
+        self._control.append(c.COOKIE_ACK_CHUNK)
+        assert self._link is not None
+        self._link.may_lack_cookie_ack = True
         return True
 
     def _make_link(self, now: float) -> None:

@@ -18,6 +18,7 @@ from __future__ import annotations
 __all__ = [
     "ABORT",
     "COOKIE_ACK",
+    "COOKIE_ACK_CHUNK",
     "COOKIE_ECHO",
     "DATA",
     "DATA_HEADER_SIZE",
@@ -116,6 +117,9 @@ class ForwardTsn(NamedTuple):
 def encode_chunk(kind: int, flags: int, body: bytes) -> bytes:
     """One chunk, padded to a multiple of 4."""
     return _HEADER.pack(kind, flags, 4 + len(body)) + body + bytes(-len(body) % 4)
+
+
+COOKIE_ACK_CHUNK = encode_chunk(COOKIE_ACK, 0, b"")
 
 
 def encode_init(kind: int, init: Init) -> bytes:

@@ -7,6 +7,7 @@ __all__ = ["Established"]
 from typing import TYPE_CHECKING
 
 from ..timers import earliest
+from .chunks import COOKIE_ACK_CHUNK, DATA
 from .heartbeat import Heartbeat
 from .packet import HEADER_SIZE, PacketSealer, bundle
 from .path_mtu import PathMtu
@@ -27,8 +28,8 @@ class Established:
     """The two halves of an association, stream resets, heartbeats, and the sealing of packets to the peer."""
 
     __slots__ = (
-        "_capacity", "heartbeat", "local_tsn", "path_mtu", "peer", "receiver", "resets", "sealer", "sender",
-        "zero_checksum",
+        "_capacity", "heartbeat", "local_tsn", "may_lack_cookie_ack", "path_mtu", "peer", "receiver", "resets",
+        "sealer", "sender", "zero_checksum",
     )  # fmt: skip
 
     def __init__(
@@ -38,6 +39,8 @@ class Established:
         self.path_mtu = PathMtu(config.safe_mtu, config.mtu, local_tsn << 32 | peer.tag, now)
         self._capacity = self.path_mtu.size - HEADER_SIZE
         self.peer = peer
+        self.may_lack_cookie_ack = False
+        """It was told, and has not said anything that shows it."""
         self.local_tsn = local_tsn
         self.sealer = PacketSealer(config.local_port, config.remote_port, peer.tag)
         self.zero_checksum = config.zero_checksum and peer.zero_checksum
@@ -95,7 +98,20 @@ class Established:
                 chunks.insert(0, receiver.sack())  # it rides along for free
         if not chunks:
             return []
+        if self.may_lack_cookie_ack:
+            self._repeat_cookie_ack(chunks)
         return self.sealer.seal_all(bundle(chunks, self._capacity), zero_checksum=self.zero_checksum)
+
+    def _repeat_cookie_ack(self, chunks: list[bytes]) -> None:
+        """A peer that has acknowledged nothing may lack the COOKIE-ACK, which was lost or overtaken.
+
+        It takes no data then, and its timer takes a second to ask. So until some data is acknowledged the first of each
+        turn has another one in its packet; a peer that needs none takes no notice (section 5.2.5).
+        """
+        self.may_lack_cookie_ack = self.sender.out.base & 0xFFFFFFFF == self.local_tsn
+        first = next((at for at, chunk in enumerate(chunks) if chunk[0] == DATA), 0)
+        if self.may_lack_cookie_ack and chunks[first][0] == DATA and chunks[first - 1] != COOKIE_ACK_CHUNK:
+            chunks.insert(first, COOKIE_ACK_CHUNK)
 
     def on_heartbeat_ack(self, body: bytes, now: float) -> None:
         """A round trip time, if the answer is to a HEARTBEAT of ours."""

@@ -84,7 +84,8 @@ def test_numbered_blocks(server):
 def test_lines_to_lines(transfer_here):
     data = b"".join(b"line %d\n" % number for number in range(200)) + b"\n\nthe last one"
     sent, received = transfer_here("lines", ("--bandwidth", "20k"), ("--lines", "--idle", "10"), data)
-    assert sent == (0, "", f"203 frames sent, {len(data) - 200} bytes accepted, 0 refused, 0 dropped\n")
+    assert sent[:2] == (0, "")
+    assert sent[2].startswith(f"203 frames sent, {len(data) - 200} bytes accepted, 0 refused, 0 dropped")
     assert received == (0, data + b"\n", f"203 frames, {len(data) - 200} bytes received; 0 lost, 0 displaced\n")
 
 
@@ -103,7 +104,7 @@ def test_input_that_is_not_what_it_was_said_to_be(embedded, capsys, monkeypatch,
     code, output, errors = run_here(embedded, arguments, capsys, monkeypatch)
     assert (code, output) == (1, "")
     report, error = errors.splitlines()
-    assert report == "1 frame sent, 4 bytes accepted, 0 refused, 0 dropped"
+    assert report.startswith("1 frame sent, 4 bytes accepted, 0 refused, 0 dropped")
     assert error.startswith("trio-livekit: error: frame 2 has the length 0")
 
 
@@ -150,7 +151,8 @@ def test_ctrl_c_ends_a_publisher_that_waits_for_input_and_the_subscriber_with_it
         assert writer.wait(program.TIMEOUT_S) == 130
         words = writer.stderr.read().decode().split()
         sent = int(words[0])
-        assert " ".join(words) == f"{sent} {words[1]} sent, {4 * sent} bytes accepted, 0 refused, 0 dropped"
+        report = f"{sent} {words[1]} sent, {4 * sent} bytes accepted, 0 refused, 0 dropped"
+        assert " ".join(words).startswith(report)  # and then, on a busy machine, what it takes for lost
         assert sent <= lines  # of which it may not have read the last
         code, output, report = program.finish(reader)
         assert code == 0

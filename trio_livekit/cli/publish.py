@@ -18,10 +18,12 @@ from .arguments import (
 from .exits import OK, CommandError, UsageError
 from .framing import MAX_FRAME_BYTES, BlockSplitter, LineSplitter, PrefixSplitter, Splitter
 from .numbering import Numberer
+from .wording import counted
 
 if TYPE_CHECKING:
     import argparse
 
+    from .. import RoomStats
     from ..data_tracks import LocalDataTrack, PublicationStatistics
     from ..room import Room
     from .arguments import Target
@@ -48,7 +50,8 @@ examples:
   tail -f /var/log/syslog | trio-livekit publish syslog --room lab
   trio-livekit publish firmware image.bin --blocks 15k --numbered --wait-for robot --room lab
 
-on standard error, at the end: frames and bytes sent, refused (not accepted), and dropped (accepted, but not sent)
+on standard error, at the end: frames and bytes sent, refused (not accepted), and dropped (accepted, but not sent). Sent
+is what was handed to the network: how many packets of it were lost before the server is told after that, if any were
 """
 
 
@@ -106,15 +109,19 @@ async def _publish(args: argparse.Namespace, target: Target, interrupt: Interrup
     from .pipes import open_input
 
     track: LocalDataTrack | None = None
+    lost = ""
     try:
         with interrupt.scope, open_input(args.file) as source:
             async with connect(target.url, target.token, join_timeout=args.join_timeout) as room:
                 async with telling_of_the_connection(room), room.publish_data_track(args.name) as track:
-                    await _wait_for_listener(room, args)
-                    await _send_all(track, source, args)
+                    try:
+                        await _wait_for_listener(room, args)
+                        await _send_all(track, source, args)
+                    finally:
+                        lost = what_was_lost(room.stats())
     finally:
         if track is not None:
-            print(_report(track.statistics(), numbered=args.numbered), file=sys.stderr)
+            print(_report(track.statistics(), numbered=args.numbered) + lost, file=sys.stderr)
     return OK
 
 
@@ -170,9 +177,24 @@ def _splitter(args: argparse.Namespace) -> Splitter:
 
 
 def _report(statistics: PublicationStatistics, *, numbered: bool) -> str:
-    sent = statistics.frames_sent
     text = (
-        f"{sent} {'frame' if sent == 1 else 'frames'} sent, {statistics.payload_bytes_accepted} bytes accepted,"
+        f"{counted(statistics.frames_sent, 'frame')} sent, {statistics.payload_bytes_accepted} bytes accepted,"
         f" {statistics.frames_refused} refused, {statistics.frames_dropped} dropped"
     )
     return f"{text} (with their numbers, and up to {END_REPEATS} frames that mark the end)" if numbered else text
+
+
+def what_was_lost(stats: RoomStats) -> str:
+    """What went wrong on the way to the server, if anything did; a path may be dead long before that shows."""
+    said = []
+    lost = sum(transport.abandoned_messages for transport in stats.transports)
+    if lost:
+        unknown = sum(transport.buffered for transport in stats.transports)
+        said.append(
+            f"{counted(lost, 'packet')} lost on the way to the server, {counted(unknown, 'byte')} unacknowledged"
+        )
+    if stats.resumes + stats.restarts:
+        said.append(f"reconnected {counted(stats.resumes + stats.restarts, 'time')}")
+    if stats.restarts:
+        said[-1] += f", {stats.restarts} to a new session (what was on its way then is not counted)"
+    return "".join(f"; {words}" for words in said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["bytes_text", "milliseconds", "plain", "sparkline"]
+__all__ = ["bytes_text", "counted", "milliseconds", "plain", "sparkline"]
 
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,11 @@ def bytes_text(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} TB"
+
+
+def counted(count: int, what: str) -> str:
+    """``1 frame``, ``2 frames``."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def milliseconds(seconds: float | None) -> str:

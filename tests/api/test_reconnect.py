@@ -19,6 +19,7 @@ from tests.support.proxy import SignalProxy, signal_proxy
 from tests.support.rooms import remote_track
 from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
+from trio_livekit._sansio.dtls.alerts import FATAL, Alert
 from trio_livekit._sansio.signal.messages import Simulate
 from trio_livekit.server import Limits, serve
 
@@ -376,6 +377,39 @@ async def test_losing_the_peer_connection(embedded_server: EmbeddedServer) -> No
             await up.remote.wait_unpublished()
         async with (await remote_track(bob, "alice", "flow")).subscribe() as frames:
             await Flow(up.track, up.remote, frames).flows_again()
+
+
+async def test_a_fatal_alert_in_the_midst_of_sending(
+    embedded_server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As livekit-server answers some forged records: no reason follows it by signalling, and none is waited for.
+
+    R3: what was under way is sent again. All of it arrives once and in order.
+    """
+    monkeypatch.setattr("trio_livekit._session.connection._LAST_WORD_S", 3600.0)
+    server = embedded_server.server
+    sent = [b"%d" % number for number in range(40)]
+    async with (
+        lk.connect(server.url, server.token("bob", "room")) as bob,
+        lk.connect(server.url, server.token("alice", "room"), reconnect=QUICK) as alice,
+        alice.events() as events,
+        bob.data_packets() as packets,
+    ):
+        link = server._member("room", "alice")._publisher
+        assert link is not None
+        core = link.peer._core
+        for payload in sent[:20]:
+            await alice.publish_data(payload)
+        core._dtls._send_alert(FATAL, Alert.UNEXPECTED_MESSAGE)
+        core.receive_datagrams = lambda *_: None  # it takes nothing in any more, as one that has sent such an alert
+        for payload in sent[20:30]:
+            await alice.publish_data(payload)
+        with trio.fail_after(10):  # the server would give up the path later
+            await until_reconnected(events, resumed=False)
+        for payload in sent[30:]:
+            await alice.publish_data(payload)
+        with trio.fail_after(20):
+            assert [(await packets.receive()).payload for _ in sent] == sent
 
 
 async def move_to_another_server(first: ServerUnderTest, second: ServerUnderTest, room_name: str) -> None:

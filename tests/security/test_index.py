@@ -58,6 +58,8 @@ INDEX: dict[str, dict[str, str]] = {
         "before, during and after the handshake, from elsewhere; no answer":
             "security/test_peer.py::test_forged_datagrams_from_another_address_change_nothing",
         "from the peer's own address": "security/test_peer.py::test_forged_datagrams_from_the_peers_own_address_",
+        "a genuine alert that forgeries drew from the server: nothing that we sent is lost":
+            "api/test_reconnect.py::test_a_fatal_alert_in_the_midst_of_sending",
         "alerts while shaking hands": "security/test_peer.py::test_forged_alerts_from_the_peers_own_address_",
         "at every stage of a handshake": "security/test_dtls.py::test_s7_",
         "10,000 of them at a bounded cost":

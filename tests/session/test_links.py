@@ -54,7 +54,7 @@ class Bench:
         self.messages.append((label, data))
         self._told.set()
 
-    def _on_lost(self, text: str) -> None:
+    def _on_lost(self, text: str, is_error: bool) -> None:
         self.lost.append(text)
         self._told.set()
 

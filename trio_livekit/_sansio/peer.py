@@ -98,6 +98,8 @@ class Failed(NamedTuple):
     """The connection is lost for good, or never came up."""
 
     reason: str
+    is_error: bool = False
+    """Whether one of the two found something wrong with DTLS, so that neither of them meant it to end."""
 
 
 class LocalCandidate(NamedTuple):
@@ -431,7 +433,7 @@ class Peer:
                     self._is_heard = self._is_heard or self._dtls.role is Role.CLIENT
                     self._channels.connect(now, round_trip_s=self.ice.statistics().rtt_s)
                 case ConnectionFailed():
-                    self._fail(f"DTLS failed: {event.reason}")
+                    self._fail(f"DTLS failed: {event.reason}", is_error=True)
                 case ConnectionClosed():
                     self._fail("the peer closed the connection")
 
@@ -456,12 +458,12 @@ class Peer:
             raise RuntimeError("the descriptions have not been exchanged yet")
         return self._channels
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, *, is_error: bool = False) -> None:
         if not self._over:
             self._take_channel_events()  # what arrived before
         if not self._over:  # and was not itself the end
             self._over = True
-            self._events.append(Failed(reason))
+            self._events.append(Failed(reason, is_error))
 
     def _goodbye(self, now: float) -> list[tuple[Path, list[bytes]]]:
         """The last words, once: an alert with what is wrong, or an ABORT and close_notify."""

@@ -443,14 +443,18 @@ class Connection:
             self._must_restart_ice = True  # it is the path that the server lost
         self._lose(Loss(remedy, leave.reason, f"the server ended the session: {leave.reason.name}"))
 
-    def _lost_links(self, text: str) -> None:
-        """A server that ends a session says why, and closes the connections: which is seen first is chance."""
+    def _lost_links(self, text: str, is_error: bool) -> None:
+        """A server that ends a session says why, and closes the connections: which is seen first is chance.
+
+        Where there was an error nothing is waited for. A stranger can provoke one in a livekit-server with forged
+        records, whose fatal alert is genuine; and until we are back, what others send us is lost.
+        """
         if self._are_links_lost or self._left:
             return
         self._are_links_lost = True
         self._on_links_lost()
         loss = Loss(Remedy.RESTART, _TRANSPORT, text)
-        if self._is_speaking:
+        if self._is_speaking and not is_error:
             self._nursery.start_soon(self._await_last_word, loss, name="room: last word")
         else:
             self._lose(loss)

@@ -61,8 +61,8 @@ class _Traffic:
 class Links:
     """One peer connection that we offer, and on older servers a second one that the server offers.
 
-    ``on_message(label, data)`` and ``on_lost(reason)`` are called from the receiving step, ``on_ready()`` when all that
-    the server wants open is open, ``on_path()`` when a path went silent, works again or was changed, and
+    ``on_message(label, data)`` and ``on_lost(reason, is_error)`` are called from the receiving step, ``on_ready()``
+    when all that the server wants open is open, ``on_path()`` when a path went silent, works again or was changed, and
     ``on_candidate(trickle)`` for an address of ours that the server does not know of. ``on_progress(label)`` is called,
     while it is asked for, whenever there may be room for more on a channel. Messages of the reliable channel occupy the
     receive window until they are consumed. None of them is called after ``close``.
@@ -75,7 +75,7 @@ class Links:
         paths: Paths,
         ssl_context: ssl.SSLContext | None,
         on_message: Callable[[str, bytes], None],
-        on_lost: Callable[[str], None],
+        on_lost: Callable[[str, bool], None],
         on_ready: Callable[[], None],
         on_path: Callable[[], None],
         on_candidate: Callable[[Trickle], None],
@@ -135,7 +135,7 @@ class Links:
             else:
                 self._publisher.apply_restart(answer.sdp)
         except DecodeError as exc:
-            self._on_lost(f"the server's answer is malformed: {exc}")
+            self._on_lost(f"the server's answer is malformed: {exc}", False)
             return
         self._answer = answer
         self._is_restart_offered = False
@@ -373,7 +373,7 @@ class Links:
             if label == RELIABLE and self._drained is not None:
                 self._drained.set()
             elif label in _REQUIRED:
-                self._on_lost(f"the server closed the {label} channel")
+                self._on_lost(f"the server closed the {label} channel", False)
         elif isinstance(event, Connected):
             for stats in self.transport_stats():
                 logger.info(
@@ -391,7 +391,7 @@ class Links:
         elif isinstance(event, PathChanged):
             self._on_path()
         elif isinstance(event, Failed):
-            self._on_lost(event.reason)
+            self._on_lost(event.reason, event.is_error)
 
     def _tell_progress(self) -> None:
         for label in self._watched:

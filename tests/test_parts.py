@@ -1,4 +1,4 @@
-"""Modules imported without the packages they are in. Each case is a process of its own: imports cannot be undone."""
+"""What is imported, and what is not. Each case is a process of its own: imports cannot be undone."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import trio
 
 from trio_livekit._parts import import_part
+from trio_livekit.server import serve
 
 PARTS = """
 import sys
@@ -26,6 +28,26 @@ BEFORE = """
 import aioice
 from livekit import protocol
 """
+
+
+CLIENT = """
+import sys
+import trio
+import trio_livekit as lk
+
+async def main(url, token):
+    async with lk.connect(url, token):
+        print(*sys.modules)
+
+trio.run(main, *sys.argv[1:])
+"""
+
+NEVER_NEEDED = frozenset(
+    {"aioice", "asyncio", "cryptography.hazmat.primitives.serialization", "cryptography.x509", "dns", "email"}
+    | {"google.protobuf.internal.python_message", "google.protobuf.text_format", "http.client", "importlib.metadata"}
+    | {"jwt", "livekit.protocol", "pickle", "trio_livekit.server", "trio_livekit.tokens", "trio_websocket", "zipfile"}
+)
+"""Each of these costs a client some hundred KiB, or some MiB."""
 
 
 def run(code: str) -> None:
@@ -74,3 +96,12 @@ def test_the_packages_may_have_been_imported_before():
 def test_what_is_no_package_has_no_parts(name):
     with pytest.raises(ModuleNotFoundError, match=name):
         import_part(name, "part")
+
+
+async def test_a_connected_client_has_imported_nothing_that_it_does_not_need():
+    async with serve() as server:
+        command = [sys.executable, "-c", CLIENT, server.url, server.token("ann", room="den")]
+        done = await trio.run_process(command, capture_stdout=True)
+    modules = set(done.stdout.decode().split())
+    assert "trio_livekit.room" in modules
+    assert not modules & NEVER_NEEDED

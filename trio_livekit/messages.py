@@ -33,11 +33,12 @@ from uuid import uuid4
 import trio
 
 from ._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, names_of
+from ._sansio.neglect import NOT_READ_S
 from ._sansio.packets.filters import NONCE_BYTES
 from ._sansio.packets.messages import ChatMessage, SipDtmf, Transcription, TranscriptionSegment, UserPacket
 from ._session.packet_events import PacketStatistics
 from ._session.receipts import OnFullReconnect, Receipt
-from ._session.user_packets import NOT_READ_S, PacketReader, ReaderStatistics
+from ._session.user_packets import PacketReader, ReaderStatistics
 from .data_tracks import now_ms, shortened
 
 if TYPE_CHECKING:

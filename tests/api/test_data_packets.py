@@ -14,6 +14,7 @@ from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from tests.support.rooms import next_event
 from trio_livekit import events as ev
+from trio_livekit._sansio import neglect
 from trio_livekit._session import user_packets
 
 if TYPE_CHECKING:
@@ -397,8 +398,8 @@ async def test_a_reader_that_has_stopped_does_not_stop_the_others_for_ever(
 ) -> None:
     """It is named, ended with an error of its own, and what was held up goes on."""
     alice, bob = pair
-    monkeypatch.setattr(user_packets, "NEGLECTED_S", 0.2)
-    monkeypatch.setattr(user_packets, "_CHECK_S", 0.05)
+    monkeypatch.setattr(neglect, "NEGLECTED_S", 0.2)
+    monkeypatch.setattr(user_packets, "CHECK_S", 0.05)
     async with (
         bob.data_packets("big", unread_timeout=1.0) as stopped,
         bob.data_packets("small", sender_identity="alice", unread_timeout=0.3) as active,

@@ -330,9 +330,7 @@ class Streams:
         self._incoming.handle_timeout(now)
         for stream in self._incoming.poll_neglected():
             text = "nobody reads the stream %r of %r on topic %r: %d bytes of it hold up what the server sends here"
-            logger.warning(
-                text, stream.header.stream_id, stream.sender_identity, stream.header.topic, stream.unread_bytes
-            )
+            logger.warning(text, stream.header.stream_id, stream.sender_identity, stream.header.topic, stream.unread)
         if self._early and not self._is_early(now):
             self._drop_early()
 

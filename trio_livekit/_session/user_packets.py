@@ -6,7 +6,7 @@ server and not the memory of this machine. Of lossy packets each reader keeps th
 
 from __future__ import annotations
 
-__all__ = ["NOT_READ_S", "PacketReader", "ReaderStatistics", "UserPackets"]
+__all__ = ["PacketReader", "ReaderStatistics", "UserPackets"]
 
 import logging
 from collections import deque
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import trio
 
+from .._sansio.neglect import CHECK_S, CROWDED_BYTES, NEGLECTED_S, NOT_READ_S, Neglect
 from .._sansio.packets.messages import DataPacket, UserPacket
 from .._sansio.records import dataclass
-from .._sansio.streams.incoming import CROWDED_BYTES, NEGLECTED_S, NOT_READ_S
 from ..errors import NotRead
 
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ _EARLY_BYTES = 256 * 1024
 
 _MAX_UNREAD = 100_000
 """Reliable packets in one reader. No more fit into the window, unless a server sends what no participant can."""
-
-
-_CHECK_S = 0.5
-"""How often it is looked who does not read, while the connection is held up. It costs nothing per packet."""
 
 
 class _Hold:
@@ -204,15 +200,6 @@ class _Reader(Protocol):
     def close(self) -> None: ...
 
 
-class _Neglect:
-    """How long a reader has not read."""
-
-    __slots__ = ("is_told", "reads", "since")
-
-    def __init__(self, reads: int, now: float) -> None:
-        self.reads, self.since, self.is_told = reads, now, False
-
-
 class UserPackets:
     """The user packets of a session, and who reads them."""
 
@@ -222,7 +209,7 @@ class UserPackets:
         self._readers: list[_Reader] = []
         self._held = 0  # bytes that nobody, or not everybody, has read
         self._check_at: float | None = None  # while that is much
-        self._neglected: dict[_Reader, _Neglect] = {}
+        self._neglect: Neglect[_Reader] = Neglect()
         self._early: list[tuple[DataPacket, bool]] = []
         self._early_bytes = 0
         self._early_until: float | None = None  # not yet known
@@ -240,7 +227,6 @@ class UserPackets:
     def close(self, reader: _Reader) -> None:
         """A reader is done."""
         reader.close()
-        self._neglected.pop(reader, None)
         if reader in self._readers:
             self._readers.remove(reader)
 
@@ -268,7 +254,7 @@ class UserPackets:
     def _hold(self, size: int, readers: int) -> _Hold:
         self._held += size
         if self._held >= CROWDED_BYTES and self._check_at is None:
-            self._check_at = trio.current_time() + _CHECK_S
+            self._check_at = trio.current_time() + CHECK_S
             self._reschedule(self._check_at)
         return _Hold(self, size, readers)
 
@@ -286,23 +272,14 @@ class UserPackets:
         """While the connection is held up: who is to blame is named, and given up in the end."""
         if self._check_at is None or now < self._check_at:
             return
-        if self._held < CROWDED_BYTES:
-            self._check_at = None
-            self._neglected.clear()
-            return
-        self._check_at = now + _CHECK_S
-        for reader in list(self._readers):
-            neglect = self._neglected.get(reader)
-            if neglect is None or neglect.reads != reader.reads or not reader.unread:
-                self._neglected[reader] = _Neglect(reader.reads, now)
-            elif now - neglect.since >= reader.patience_s:
-                del self._neglected[reader]
-                text = f"nobody has read the {reader.name} for {reader.patience_s:g} s, while they held up everything"
-                reader.give_up(NotRead(f"{text}: read them in a task that does nothing else", reader.unread))
-            elif now - neglect.since >= NEGLECTED_S and not neglect.is_told:
-                neglect.is_told = True
-                text = "nobody has read the %s for %g s: %d of them wait, and hold up what the server sends here"
-                logger.warning(text, reader.name, NEGLECTED_S, reader.unread)
+        told, given_up = self._neglect.check(self._readers, self._held, now)
+        for reader in told:
+            text = "nobody has read the %s for %g s: %d of them wait, and hold up what the server sends here"
+            logger.warning(text, reader.name, NEGLECTED_S, reader.unread)
+        for reader in given_up:
+            text = f"nobody has read the {reader.name} for {reader.patience_s:g} s, while they held up everything"
+            reader.give_up(NotRead(f"{text}: read them in a task that does nothing else", reader.unread))
+        self._check_at = now + CHECK_S if self._held >= CROWDED_BYTES else None
 
     def _keep(self, packet: DataPacket, size: int) -> None:
         assert isinstance(packet.value, UserPacket)

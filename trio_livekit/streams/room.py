@@ -14,8 +14,9 @@ from uuid import uuid4
 import trio
 
 from .._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, names_of
+from .._sansio.neglect import NOT_READ_S
 from .._sansio.streams.chunking import CHUNK_BYTES
-from .._sansio.streams.incoming_stream import IDLE_S, NOT_READ_S, Limits
+from .._sansio.streams.incoming_stream import IDLE_S, Limits
 from .._session.stream_writers import settled
 from .headers import BYTES_MIME_TYPE, byte_header, text_header
 from .progress import reporting

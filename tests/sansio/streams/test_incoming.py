@@ -10,18 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from trio_livekit._sansio.neglect import CHECK_S, CROWDED_BYTES, NEGLECTED_S, NOT_READ_S
 from trio_livekit._sansio.packets.messages import Compression, StreamChunk, StreamHeader, StreamTrailer, TextHeader
-from trio_livekit._sansio.streams import incoming as module
 from trio_livekit._sansio.streams.chunking import split_bytes
 from trio_livekit._sansio.streams.deflate import deflate
-from trio_livekit._sansio.streams.incoming import (
-    CROWDED_BYTES,
-    LEFT_GRACE_S,
-    MAX_OPEN_PER_SENDER,
-    NEGLECTED_S,
-    NOT_READ_S,
-    Incoming,
-)
+from trio_livekit._sansio.streams.incoming import LEFT_GRACE_S, MAX_OPEN_PER_SENDER, Incoming
 from trio_livekit._sansio.streams.incoming_stream import IDLE_S, IncomingStream, Limits
 from trio_livekit.errors import StreamError, StreamErrorReason
 
@@ -29,7 +22,7 @@ Reason = StreamErrorReason
 
 HEADER = StreamHeader("id", 0, "topic", "mime")
 LIMITS = Limits()
-SLACK_S = 2 * module._CHECK_S
+SLACK_S = 2 * CHECK_S
 
 
 class Bench:

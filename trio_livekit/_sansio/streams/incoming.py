@@ -12,12 +12,13 @@ A stream is known by its sender and its id. What the peer may make us keep:
 
 from __future__ import annotations
 
-__all__ = ["CROWDED_BYTES", "LEFT_GRACE_S", "MAX_OPEN_PER_SENDER", "NEGLECTED_S", "NOT_READ_S", "Incoming"]
+__all__ = ["LEFT_GRACE_S", "MAX_OPEN_PER_SENDER", "Incoming"]
 
 from typing import TYPE_CHECKING
 
 from ...errors import StreamErrorReason
-from .incoming_stream import NOT_READ_S, IncomingStream
+from ..neglect import CHECK_S, CROWDED_BYTES, Neglect
+from .incoming_stream import IncomingStream
 
 if TYPE_CHECKING:
     from ..packets.messages import StreamChunk, StreamHeader, StreamTrailer
@@ -28,15 +29,6 @@ MAX_OPEN_PER_SENDER = 256
 LEFT_GRACE_S = 2.0
 """How long after its sender has left, or after its last packet since, a stream may still be completed: signalling and
 data come on different ways."""
-
-CROWDED_BYTES = 2 << 20
-"""Unread bytes that hold up the connection: half of its window."""
-
-NEGLECTED_S = 5.0
-"""After how much of that it is told which stream it is."""
-
-_CHECK_S = 0.5
-"""How often the clocks are looked at. Deadlines are kept to within this, and cost nothing per packet."""
 
 Reason = StreamErrorReason
 
@@ -58,6 +50,7 @@ class Incoming:
     def __init__(self) -> None:
         self._senders: dict[str, _Sender] = {}  # those with open streams, by identity
         self._holding: dict[IncomingStream, None] = {}  # those with unread packets, open or over
+        self._neglect: Neglect[IncomingStream] = Neglect()
         self._neglected: list[IncomingStream] = []
         self._check_at: float | None = None
         self.held_bytes = 0
@@ -95,7 +88,7 @@ class Incoming:
         else:
             stream.put_inline(header.inline_content, size)
         if self._check_at is None:
-            self._check_at = now + _CHECK_S
+            self._check_at = now + CHECK_S
         return stream
 
     def on_chunk(
@@ -155,8 +148,8 @@ class Incoming:
     def hold(self, stream: IncomingStream, change: int) -> None:
         """A stream has so many more unread bytes, or less."""
         self.held_bytes += change
-        stream.unread_bytes += change
-        if stream.unread_bytes:
+        stream.unread += change
+        if stream.unread:
             self._holding[stream] = None
         else:
             self._holding.pop(stream, None)
@@ -172,7 +165,7 @@ class Incoming:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def poll_neglected(self) -> list[IncomingStream]:
-        """The streams that hold up the connection because nobody reads them; each is told once."""
+        """The streams that hold up the connection because nobody reads them, since the last call."""
         neglected, self._neglected = self._neglected, []
         return neglected
 
@@ -184,21 +177,18 @@ class Incoming:
         """Give up what has waited for too long."""
         if self._check_at is None or now < self._check_at:
             return
+        told, given_up = self._neglect.check(list(self._holding), self.held_bytes, now)
+        self._neglected += told
+        for stream in given_up:
+            stream.give_up_unread(f"nobody read it for {stream.patience_s:g} s, while it held up the connection")
         if self.held_bytes >= CROWDED_BYTES:
-            self._check_unread(now)
+            self._excuse_quiet(now)
         else:
             self._check_quiet(now)
-        self._check_at = now + _CHECK_S if self._senders or self._holding else None
+        self._check_at = now + CHECK_S if self._senders or self._holding else None
 
-    def _check_unread(self, now: float) -> None:
+    def _excuse_quiet(self, now: float) -> None:
         """Nothing may be coming because the window is closed: the fault is with those who do not read."""
-        for stream in list(self._holding):
-            unread_s, limit_s = now - stream.touched_at, stream.limits.not_read_s
-            if unread_s >= limit_s:
-                stream.give_up_unread(f"nobody read it for {limit_s:g} s, while it held up the connection")
-            elif unread_s >= NEGLECTED_S and not stream.is_neglected:
-                stream.is_neglected = True
-                self._neglected.append(stream)
         for stream in self._open():
             if stream not in self._holding:
                 stream.touched_at = now

@@ -8,7 +8,7 @@ so that a reader that is slow slows its sender down.
 
 from __future__ import annotations
 
-__all__ = ["IDLE_S", "NOT_READ_S", "IncomingStream", "Limits"]
+__all__ = ["IDLE_S", "IncomingStream", "Limits"]
 
 import codecs
 import math
@@ -17,6 +17,7 @@ from copy import copy
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, Protocol
 
 from ...errors import DecodeError, StreamError, StreamErrorReason
+from ..neglect import NOT_READ_S
 from ..packets.messages import Compression
 from .deflate import Inflater
 
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
 
 IDLE_S = 60.0
 """How long nothing may come of a stream whose reader has read all there was."""
-
-NOT_READ_S = 60.0
-"""How long a stream may go unread while it holds up the connection."""
 
 Reason = StreamErrorReason
 
@@ -76,14 +74,14 @@ class IncomingStream:
         "_unread",
         "header",
         "is_encrypted",
-        "is_neglected",
         "left_at",
         "limits",
+        "reads",
         "released",
         "sender_identity",
         "touched_at",
         "trailer_attributes",
-        "unread_bytes",
+        "unread",
         "wake",
         "wire_bytes",
     )
@@ -105,8 +103,10 @@ class IncomingStream:
         self.trailer_attributes: dict[str, str] = {}
         self.wire_bytes = 0
         """Bytes of content received, as they came."""
-        self.unread_bytes = 0
+        self.unread = 0
         """Bytes of packets whose content has not been read."""
+        self.reads = 0
+        """How many of them have been."""
         self.released = 0
         """Bytes of packets whose content has been read since the last ``take_released``."""
         self.touched_at = now
@@ -116,8 +116,6 @@ class IncomingStream:
         self.wake: Callable[[], None] = _nothing
         """Called when there may be something to read."""
         self.limits = limits
-        self.is_neglected = False
-        """Whether it was told that nobody reads it."""
         self._unread: deque[_Piece] = deque()
         self._next_index = 0
         self._is_over = False
@@ -125,6 +123,11 @@ class IncomingStream:
         self._inflater = Inflater() if header.compression is Compression.DEFLATE_RAW else None
         self._content_bytes = 0  # that have been read
         self._decoder = codecs.getincrementaldecoder("utf-8")()
+
+    @property
+    def patience_s(self) -> float:
+        """How long it may go unread while it holds up the connection."""
+        return self.limits.not_read_s
 
     # --- for the reader -----------------------------------------------------------------------------------------------
 
@@ -151,6 +154,7 @@ class IncomingStream:
             elif self._unread:
                 piece = self._unread.popleft()
                 self.touched_at = now
+                self.reads += 1
                 self._release(piece.size)
                 if inflater is None:
                     content = piece.content
@@ -311,7 +315,7 @@ class IncomingStream:
 
     def _drop_unread(self) -> None:
         self._unread.clear()
-        self._release(self.unread_bytes)
+        self._release(self.unread)
 
     def _end(self) -> None:
         self._is_over = True

@@ -176,22 +176,6 @@ async def test_what_is_no_upgrade_fails_and_closes_the_stream(received):
         await server_stream.receive_some()
 
 
-async def test_what_is_no_upgrade_is_answered():
-    client_stream, server_stream = trio.testing.memory_stream_pair()
-    async with trio.open_nursery() as nursery:
-        with trio.fail_after(5), pytest.raises(WebsocketClosed, match="asked for no websocket"):
-            await accept_websocket(nursery, server_stream, b"GET / HTTP/1.1\r\nHost: h\r\n\r\n", name="test")
-        assert await Client(client_stream).read_until(b"\r\n") == b"HTTP/1.1 400 \r\n"
-
-
-async def test_a_message_that_nobody_takes_does_not_keep_it_open():
-    async with accepted() as (client, websocket):
-        await client.send(frame(BINARY, b"x") * 20 + frame(CLOSE, struct.pack("!H", 1000)))
-        await trio.testing.wait_all_tasks_blocked()
-        await websocket.aclose()
-        assert await closed_with(websocket) == 1000
-
-
 async def test_waiting_for_an_upgrade_can_be_cancelled():
     _, server_stream = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:

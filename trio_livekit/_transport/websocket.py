@@ -1,4 +1,4 @@
-"""Websockets: wsproto, which this module alone imports, driven by trio.
+"""A thin wrapper over trio-websocket, the only module that imports it.
 
 It adds what that library leaves open: errors of one kind, a bound on every close, the status and body of a refused
 upgrade, and bounds on what a peer can do with frames: one that oversteps them is told so in a close frame, and hung up
@@ -27,22 +27,19 @@ import logging
 import re
 import secrets
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import trio
-from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, RejectConnection, RejectData, Request
-from wsproto.utilities import RemoteProtocolError
+from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_stream, wrap_server_stream
 
 from .._sansio.signal.frames import FrameGuard, close_frame
 from ..errors import LiveKitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
-    from wsproto.events import Event
+    from trio_websocket import WebSocketConnection
 
     from .._sansio.signal.frames import Fault
 
@@ -62,18 +59,12 @@ CLOSE_TIMEOUT_S = 0.5
 _FAREWELL_S = 0.5
 """How long a peer that broke the rules has to take in which, before the TCP connection is closed."""
 
-_NORMAL, _ABNORMAL = 1000, 1006
-"""Close codes; the second is never sent, but stands for a connection that just broke."""
-
-_RECEIVE_BYTES = 4096
-
 _DIAL_AGAIN_S = 1.0
 """How long the first try of a TCP connection may take."""
 
 _QUEUE_MESSAGES = 16
 """Messages that were received and not yet asked for; then the peer has to wait."""
 
-_HUNG_UP = "the server hung up during the handshake"
 _MAX_REFUSAL_BYTES = 4096
 _MAX_ANSWER_BYTES = 256 << 10
 """How much a server may say before the upgrade is done: a refusal is collected whole by the library."""
@@ -88,7 +79,6 @@ class WebsocketClosed(LiveKitError):
     def __init__(self, code: int, text: str = "") -> None:
         super().__init__(f"websocket closed with code {code}" + (f": {text}" if text else ""))
         self.code = code
-        self.reason = text
 
 
 class UpgradeRefused(LiveKitError):
@@ -101,95 +91,87 @@ class UpgradeRefused(LiveKitError):
 
 
 class Websocket:
-    """One open websocket carrying binary messages. Comes from ``upgrade`` or ``accept_websocket``."""
+    """One open websocket carrying binary messages."""
 
-    def __init__(self, protocol: WSConnection, stream: _Guarded, queue_messages: int) -> None:
-        self._protocol = protocol
+    def __init__(self, connection: WebSocketConnection, stream: _Guarded, reader: _Reader) -> None:
+        self._connection = connection
         self._stream = stream
-        self._arriving, self._arrived = trio.open_memory_channel[bytes](queue_messages)
-        self._parts: list[bytes | bytearray] = []
-        self._end: WebsocketClosed | None = None
-        self._is_read = trio.Event()
+        self._reader = reader
 
     async def send(self, message: bytes) -> None:
         """Send one binary message. Raises ``WebsocketClosed``."""
-        if self._end is not None or self._protocol.state is not ConnectionState.OPEN:
-            await trio.lowlevel.checkpoint()
-            raise self._closed()
         try:
-            await self._transmit(BytesMessage(message))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise self._closed() from None
+            await self._connection.send_message(message)
+        except ConnectionClosed as exc:
+            raise self._closed(exc) from None
 
     async def receive(self) -> bytes:
         """The next message. Raises ``WebsocketClosed``."""
         try:
-            return await self._arrived.receive()
-        except (trio.EndOfChannel, trio.ClosedResourceError):
-            raise self._closed() from None
+            message = await self._connection.get_message()
+        except ConnectionClosed as exc:
+            raise self._closed(exc) from None
+        assert isinstance(message, bytes), "text is refused before it gets here"
+        return message
+
+    def _closed(self, exc: ConnectionClosed) -> WebsocketClosed:
+        fault = self._stream.fault
+        return _closed(exc) if fault is None else WebsocketClosed(fault.code, fault.text)
 
     async def aclose(self) -> None:
         """Close with the closing handshake if it is quick, and without it otherwise. Bounded, also when cancelled."""
-        self._arrived.close()
+        with self._reader.while_running(trio.CancelScope(shield=True)) as scope:
+            scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
+            await self._connection.aclose()
+        await trio.aclose_forcefully(self._stream)  # the library leaves it open where the peer was first to close
+
+
+def _closed(exc: Exception) -> WebsocketClosed:
+    reason = getattr(exc, "reason", None)
+    return WebsocketClosed(getattr(reason, "code", None) or 1006, getattr(reason, "reason", None) or "")
+
+
+class _Reader:
+    """Stands where trio-websocket wants a nursery, so that its reader task cannot fail the nursery it lives in.
+
+    The library starts one task, and reports a refused or broken handshake by raising in it, while whoever waits for a
+    handshake, be it the opening or the closing one, waits on. Here the wait is cancelled instead, and the reason kept.
+    """
+
+    def __init__(self, nursery: trio.Nursery, name: str) -> None:
+        self._nursery = nursery
+        self._name = name
+        self._waiting: trio.CancelScope | None = None
+        self._ended = False
+        self.failure: Exception | None = None
+
+    def while_running(self, scope: trio.CancelScope) -> trio.CancelScope:
+        """The same scope, which is cancelled when the task ends: there is nothing left to wait for then."""
+        self._waiting = scope
+        if self._ended:
+            scope.cancel("the websocket reader has ended")
+        return scope
+
+    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
+        self._nursery.start_soon(self._run, reader, name=self._name)
+
+    async def _run(self, reader: Callable[[], Awaitable[None]]) -> None:
         try:
-            with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-                if self._protocol.state is ConnectionState.OPEN:
-                    with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                        await self._transmit(CloseConnection(_NORMAL))
-                await self._is_read.wait()
+            await reader()
+        except Exception as exc:  # whatever a hostile server provokes ends this websocket, not the room
+            logger.debug("%s ended: %s", self._name, type(exc).__name__)
+            self.failure = exc
         finally:
-            self._end = self._end or WebsocketClosed(_NORMAL)
-            await trio.aclose_forcefully(self._stream)
+            self._ended = True
+            if self._waiting is not None:
+                self._waiting.cancel("the websocket reader ended")
 
-    def _closed(self) -> WebsocketClosed:
-        fault = self._stream.fault
-        end = self._end or WebsocketClosed(_ABNORMAL)
-        return WebsocketClosed(end.code, end.reason) if fault is None else WebsocketClosed(fault.code, fault.text)
 
-    async def _transmit(self, event: Event) -> None:
-        await self._stream.send_all(self._protocol.send(event))
-
-    async def _read(self) -> None:
-        """The task of the websocket: takes in what the peer sends, and answers pings and goodbyes, until it ends."""
-        try:
-            with self._arriving:
-                while await self._on_events():
-                    data = await self._stream.receive_some(_RECEIVE_BYTES)
-                    if not data:
-                        return
-                    self._protocol.receive_data(bytes(data))
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
-        except Exception as exc:  # whatever a hostile peer provokes ends this websocket, not the room
-            logger.debug("a websocket ended: %s", type(exc).__name__)
-            await trio.aclose_forcefully(self._stream)
-        finally:
-            self._end = self._end or WebsocketClosed(_ABNORMAL)
-            self._is_read.set()
-
-    async def _on_events(self) -> bool:
-        """Act on what has arrived. Whether there may be more."""
-        for event in self._protocol.events():
-            match event:
-                case BytesMessage():
-                    await self._on_part(event)
-                case Ping() if self._protocol.state is ConnectionState.OPEN:
-                    await self._transmit(event.response())
-                case CloseConnection():
-                    self._end = WebsocketClosed(event.code, event.reason or "")
-                    if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-                        await self._transmit(event.response())
-                    if not self._protocol.client:  # the server's is the first to go (RFC 6455 section 7.1.1)
-                        await trio.aclose_forcefully(self._stream)
-                    return False
-        return True
-
-    async def _on_part(self, event: BytesMessage) -> None:
-        self._parts.append(event.data)
-        if event.message_finished:
-            message, self._parts = b"".join(self._parts), []
-            with contextlib.suppress(trio.BrokenResourceError):  # this end is closing, and waits for the goodbye alone
-                await self._arriving.send(message)
+def _refusal(failure: Exception | None) -> LiveKitError:
+    if isinstance(failure, ConnectionRejected):
+        body = (failure.body or b"")[:_MAX_REFUSAL_BYTES].decode("utf-8", "replace")
+        return UpgradeRefused(failure.status_code, body)
+    return WebsocketClosed(1006, "the server hung up during the handshake")
 
 
 async def dial(url: str) -> trio.SocketStream:
@@ -280,65 +262,27 @@ async def upgrade(
     """
     parts = urlsplit(url)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    host = parts.netloc.rpartition("@")[2]
-    protocol = WSConnection(ConnectionType.CLIENT)
+    reader = _Reader(nursery, f"websocket to {parts.netloc.rpartition('@')[2]}")
+    connection: WebSocketConnection | None = None
     guarded = _Guarded(stream, _MAX_ANSWER_BYTES, max_message_bytes, is_client=True)
-    request = Request(host, resource, extra_headers=[(name.encode(), value.encode()) for name, value in headers])
     try:
-        with _one_error(_HUNG_UP):
-            await guarded.send_all(protocol.send(request))
-            await _until_accepted(protocol, guarded)
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return _start(nursery, f"websocket to {host}", protocol, guarded, _QUEUE_MESSAGES)
-
-
-@contextlib.contextmanager
-def _one_error(text: str) -> Iterator[None]:
-    """Whatever else is raised in a handshake, by a stream or by the library, is a ``WebsocketClosed``."""
-    try:
-        yield
-    except LiveKitError:
-        raise
-    except Exception as exc:
-        logger.debug("%s: %s", text, type(exc).__name__)
-        raise WebsocketClosed(_ABNORMAL, text) from None
-
-
-async def _until_accepted(protocol: WSConnection, stream: _Guarded) -> None:
-    """Raises ``UpgradeRefused``, or ``WebsocketClosed`` when the server hangs up."""
-    status, body = 0, b""
-    while True:
-        for event in protocol.events():
-            match event:
-                case AcceptConnection():
-                    return
-                case RejectConnection():
-                    status = event.status_code
-                    if not event.has_body:
-                        raise _refusal(status, body)
-                case RejectData():
-                    body += event.data
-                    if event.body_finished:
-                        raise _refusal(status, body)
-        data = await stream.receive_some(_RECEIVE_BYTES)
-        if not data:
-            raise WebsocketClosed(_ABNORMAL, _HUNG_UP)
-        protocol.receive_data(bytes(data))
-
-
-def _refusal(status: int, body: bytes) -> UpgradeRefused:
-    return UpgradeRefused(status, body[:_MAX_REFUSAL_BYTES].decode("utf-8", "replace"))
-
-
-def _start(
-    nursery: trio.Nursery, name: str, protocol: WSConnection, stream: _Guarded, queue_messages: int
-) -> Websocket:
-    stream.is_open = True
-    websocket = Websocket(protocol, stream, queue_messages)
-    nursery.start_soon(websocket._read, name=name)
-    return websocket
+        with reader.while_running(trio.CancelScope()):
+            connection = await wrap_client_stream(
+                cast("trio.Nursery", reader),
+                cast("ClientStream", guarded),
+                parts.netloc.rpartition("@")[2],
+                resource,
+                extra_headers=[(name.encode(), value.encode()) for name, value in headers],
+                message_queue_size=_QUEUE_MESSAGES,
+                max_message_size=max_message_bytes,
+            )
+    finally:
+        if connection is None:
+            await trio.aclose_forcefully(stream)  # which also ends the reader
+    if connection is None:
+        raise _refusal(reader.failure)
+    guarded.is_open = True
+    return Websocket(connection, guarded, reader)
 
 
 class _Through(trio.abc.Stream):
@@ -476,27 +420,24 @@ async def accept_websocket(
     ``max_message_bytes`` closes the websocket with code 1009. Raises ``WebsocketClosed`` when the request was no
     upgrade after all, or the client hung up; the caller bounds the time, and ``stream`` is closed unless this returns.
     """
-    protocol = WSConnection(ConnectionType.SERVER)
+    reader = _Reader(nursery, name)
+    connection: WebSocketConnection | None = None
     guarded = _Guarded(_Replay(stream, received), _MAX_REQUEST_BYTES, max_message_bytes, is_client=False)
     try:
-        with _one_error("the client asked for no websocket, or hung up"):
-            await _until_asked(protocol, guarded)
-            await guarded.send_all(protocol.send(AcceptConnection()))
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return _start(nursery, name, protocol, guarded, _SERVER_QUEUE_MESSAGES)
-
-
-async def _until_asked(protocol: WSConnection, stream: _Guarded) -> None:
-    """Raises ``RemoteProtocolError`` for a request that asks for no websocket, and has been answered."""
-    try:
-        while not any(isinstance(event, Request) for event in protocol.events()):
-            data = await stream.receive_some(_RECEIVE_BYTES)
-            if not data:
-                raise WebsocketClosed(_ABNORMAL, "the client hung up during the handshake")
-            protocol.receive_data(bytes(data))
-    except RemoteProtocolError as exc:
-        if exc.event_hint is not None:
-            await stream.send_all(protocol.send(exc.event_hint))
-        raise
+        with reader.while_running(trio.CancelScope()):
+            request = await wrap_server_stream(
+                cast("trio.Nursery", reader),
+                guarded,
+                message_queue_size=_SERVER_QUEUE_MESSAGES,
+                max_message_size=max_message_bytes,
+            )
+            connection = await request.accept()
+    except ConnectionClosed as exc:
+        raise _closed(exc) from None
+    finally:
+        if connection is None:
+            await trio.aclose_forcefully(stream)  # which also ends the reader
+    if connection is None:
+        raise WebsocketClosed(1006, "the client hung up during the handshake")
+    guarded.is_open = True
+    return Websocket(connection, guarded, reader)

@@ -183,6 +183,8 @@ class MessagingRoom(RoomPart):
         names = names_of(destination_identities)
         packets = self._packets()
         data = _as_bytes(payload)
+        if not isinstance(topic, str):
+            raise TypeError(f"a topic is a str, not {type(topic).__name__}")
         if not reliable:
             packets.send_lossy(UserPacket(data, topic), names)
             await trio.lowlevel.checkpoint()

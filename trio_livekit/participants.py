@@ -104,9 +104,7 @@ class LocalParticipant(_Participant):
 
         All keys and values together are up to 64 KiB of UTF-8 on a default server.
         """
-        for key, value in attributes.items():
-            if not isinstance(key, str) or not isinstance(value, (str, type(None))):
-                raise TypeError(f"attributes are text by text, not {key!r}: {type(value).__name__}")
+        check_attributes(attributes)
         await self._updating.update(attributes={key: value or "" for key, value in attributes.items()})
 
     def set_track_subscription_permissions(self, permissions: Iterable[TrackSubscriptionPermission] | None) -> None:
@@ -116,6 +114,13 @@ class LocalParticipant(_Participant):
         are not permitted any more pause; they go on when they are permitted again.
         """
         self._updating.permit(None if permissions is None else tuple(permissions))
+
+
+def check_attributes(attributes: Mapping[str, str | None]) -> None:
+    """Raises ``TypeError`` for attributes that are no text."""
+    for key, value in attributes.items():
+        if not isinstance(key, str) or not isinstance(value, (str, type(None))):
+            raise TypeError(f"attributes are text by text, not {key!r}: {type(value).__name__}")
 
 
 def _not_empty(what: str, value: str) -> str:

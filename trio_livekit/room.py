@@ -23,7 +23,7 @@ from ._session.session import SessionOptions, open_session
 from .data_tracks import LocalDataTrack
 from .errors import RoomDisconnected
 from .messages import MessagingRoom
-from .participants import LocalParticipant
+from .participants import LocalParticipant, check_attributes
 from .streams import StreamingRoom
 
 if TYPE_CHECKING:
@@ -104,10 +104,14 @@ async def connect(
     """
     if not trio.lowlevel.in_trio_task():
         raise RuntimeError("trio_livekit runs under trio, as in trio.run(main); asyncio cannot run it")
+    if not isinstance(
+        reconnect, ReconnectPolicy | None
+    ):  # which would show when the connection is lost, and not before
+        raise TypeError(f"reconnect is a ReconnectPolicy, or None for not at all, not {type(reconnect).__name__}")
     room = Room()
-    profile = Profile(metadata, dict(attributes or {}))
+    profile = _profile(metadata, attributes)
     if encryption is not None:
-        await encryption._prepare()
+        await _prepare(encryption)
     sealing = None if encryption is None else encryption._options
     options = SessionOptions(
         join_timeout, auto_subscribe, reconnect, ssl_context, profile, sealing, paths, max_signal_message_bytes
@@ -118,6 +122,23 @@ async def connect(
             yield room
         finally:
             room._leave(session.end)
+
+
+def _profile(metadata: str, attributes: Mapping[str, str] | None) -> Profile:
+    """What is said from the start. Raises ``TypeError`` for what is no text."""
+    if not isinstance(metadata, str):
+        raise TypeError(f"metadata is text, not {type(metadata).__name__}")
+    said = dict(attributes or {})
+    check_attributes(said)
+    return Profile(metadata, said)
+
+
+async def _prepare(encryption: Encryption) -> None:
+    from .encryption import Encryption
+
+    if not isinstance(encryption, Encryption):
+        raise TypeError(f"encryption is an Encryption, which holds the keys, not {type(encryption).__name__}")
+    await encryption._prepare()
 
 
 class Room(StreamingRoom, MessagingRoom):
@@ -231,8 +252,11 @@ class Room(StreamingRoom, MessagingRoom):
         With ``active`` it also has its peer connection up, so that what is sent to it arrives. A server tells of a
         participant that publishes nothing up to 3 seconds after it joined.
 
-        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost.
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
+        ``ValueError``: it is this client's own identity, for which it would wait forever.
         """
+        if identity == self.local_participant.identity:
+            raise ValueError(f"{identity!r} is this client itself: room.local_participant")
         others = self._view.participants
         await self._view.wait_until(lambda: identity in others and (others[identity].is_active or not active))
         return others[identity]

@@ -50,6 +50,24 @@ async def test_other_arguments_of_the_wrong_kind():
             with pytest.raises(lk.ConnectError, match="a token is a str, or an async function") as caught:
                 await stack.enter_async_context(lk.connect(server.url, token))
             assert caught.value.reason is lk.ConnectErrorReason.NO_TOKEN
+        for url in (None, b"ws://host", 5):
+            with pytest.raises(lk.ConnectError, match="a URL is a str, not") as caught:
+                await stack.enter_async_context(lk.connect(url, "token"))
+            assert caught.value.reason is lk.ConnectErrorReason.INVALID_URL
+        for wrong, words in (
+            ({"reconnect": 60}, "reconnect is a ReconnectPolicy, or None for not at all, not int"),
+            ({"reconnect": False}, "not bool"),
+            ({"encryption": "key"}, "encryption is an Encryption, which holds the keys, not str"),
+            ({"metadata": {}}, "metadata is text, not dict"),
+            ({"attributes": {"volts": 5}}, "attributes are text by text, not 'volts': int"),
+        ):
+            with pytest.raises(TypeError, match=words):
+                await stack.enter_async_context(lk.connect(server.url, "token", **wrong))
+        for reliable in (True, False):
+            with pytest.raises(TypeError, match="a topic is a str, not int"):
+                await robot.publish_data("stop", topic=5, reliable=reliable)
+        with pytest.raises(ValueError, match="'robot' is this client itself"):
+            await robot.wait_for_participant("robot")
 
 
 def test_not_under_asyncio():

@@ -136,6 +136,11 @@ def unreachable(why):
     ("error", "text"),
     [
         (ConnectError(ConnectErrorReason.UNREACHABLE, "no route"), "cannot join: no route (is the server running?)"),
+        (ConnectError(ConnectErrorReason.UNREACHABLE, "is this a server?"), "cannot join: is this a server?"),
+        (
+            ConnectError(ConnectErrorReason.TIMEOUT, "too long"),
+            "cannot join: too long (trio-livekit doctor tries every step, and says where it stops)",
+        ),
         (unreachable(socket.gaierror(-2, "unknown")), "cannot join: no way (is the host's name spelled right?)"),
         (
             unreachable(ssl.SSLError(1, "WRONG_VERSION_NUMBER")),

@@ -36,6 +36,8 @@ def signal_base_url(url: str) -> str:
         like = "a server's URL looks like wss://example.livekit.cloud or ws://127.0.0.1:7880"
         return ConnectError(ConnectErrorReason.INVALID_URL, f"{why}: {like}")
 
+    if not isinstance(url, str):
+        raise refuse(f"a URL is a str, not {type(url).__name__}")
     try:
         parts = urlsplit(url)
         port = parts.port

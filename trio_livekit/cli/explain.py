@@ -14,6 +14,7 @@ from .wording import plain
 
 _WHAT_TO_DO = {
     ConnectErrorReason.UNREACHABLE: "is the server running?",
+    ConnectErrorReason.TIMEOUT: "trio-livekit doctor tries every step, and says where it stops",
     ConnectErrorReason.TRANSPORT: "are the server's media ports, UDP or TCP, blocked?",
 }
 _WHY_UNREACHABLE = (
@@ -48,6 +49,8 @@ def the_one_cause(error: BaseException) -> BaseException:
 
 
 def _hint(error: ConnectError) -> str | None:
+    if str(error).endswith("?"):  # it asks already
+        return None
     if error.reason is ConnectErrorReason.UNREACHABLE:
         causes = _causes(error)
         for kind, hint in _WHY_UNREACHABLE:

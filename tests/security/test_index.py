@@ -315,7 +315,7 @@ INDEX: dict[str, dict[str, str]] = {
         "a refusal is no frame": "security/test_websocket.py::test_s33_the_words_of_a_refusal_are_not_taken_for_frames",
     },
     "S34": {
-        "100 KiB each": "server/test_serving.py::test_a_connection_that_says_nothing_costs_little",
+        "5,000 at once, 100 KiB each": "server/test_serving.py::test_a_connection_that_says_nothing_costs_little",
         "dropped at 5 s": "server/test_entry.py::test_silence_and_slow_requests_are_cut_off",
         "bounded in number": "server/test_entry.py::test_connections_that_have_not_joined_are_bounded",
         "and they keep nobody out": "security/test_floods.py::test_s34_strangers_do_not_keep_members_out",
@@ -328,6 +328,8 @@ INDEX: dict[str, dict[str, str]] = {
         "too long a head": "server/test_entry.py::test_too_long_a_head_is_refused",
         "a flood of data, other rooms":
             "security/test_floods.py::test_s34_a_flood_of_data_in_one_room_leaves_the_others_alone",
+        "p99 of another room under all of these; measured by `python -m tests.lab.floods`, shown in the guide":
+            "lab/test_floods.py::test_what_is_good",
         "a flood of requests, other rooms":
             "server/test_serving.py::test_one_room_does_not_hear_of_another_being_flooded",
         "odd requests": "security/test_floods.py::test_a_client_that_says_odd_things_ends_itself_at_worst",

@@ -15,6 +15,7 @@ from tests.support.servers import KINDS, RealServer, open_server
 from tests.support.walls import Firewall, impatient_ice
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
+from trio_livekit._session import connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -168,6 +169,28 @@ async def test_signalling_and_path_lost_at_once(udp_server: ServerUnderTest, roo
         assert talk.alice.state is lk.ConnectionState.RECONNECTING
         talk.wall.up = False
         assert await until(events, ev.Reconnected) == ev.Reconnected(resumed=True)
+        await talk.finish()
+
+
+async def test_a_path_that_the_server_may_have_given_up(
+    udp_server: ServerUnderTest, room_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was silent for long, and works again before the server can be asked: ICE is restarted all the same."""
+    monkeypatch.setattr(connection, "_GIVEN_UP_S", 0.0)
+    async with talking(udp_server, room_name) as talk, talk.alice.events() as events:
+        links = talk.alice._session._connection.links
+        ufrag = links._publisher._core.ice.ufrag
+        talk.wall.up = True
+        talk.proxy.cut(refuse=True)
+        await until(events, ev.Reconnecting)
+        with trio.fail_after(10):
+            for silent in (True, False):
+                while links.is_silent is not silent:  # noqa: ASYNC110 - looks at what others do
+                    await trio.sleep(0.01)
+                talk.wall.up = False
+        talk.proxy.refuses = False
+        assert await until(events, ev.Reconnected) == ev.Reconnected(resumed=True)
+        assert links._publisher._core.ice.ufrag != ufrag
         await talk.finish()
 
 

@@ -47,6 +47,11 @@ _FIRST_MESSAGE_TIMEOUT_S = 5.0
 _DIAL_AGAIN_TIMEOUT_S = 3.0
 """How long a TCP connection may take where another attempt follows at once."""
 
+_GIVEN_UP_S = 7.0
+"""A path that was silent for so long after that was noticed, which takes 5 s, the server may have given up: it does so
+after 15 s, and perhaps in the very moment in which both hear each other again, when it was the server that had stopped.
+"""
+
 _PATH_GRACE_S = 0.7
 """How long after the server was heard a path may take to prove that it works: it is checked every half second."""
 
@@ -161,6 +166,7 @@ class Connection:
         self._dial_timeout_s = math.inf
         self._are_links_lost = self._is_ready = self._left = False
         self._must_restart_ice = False  # for the server has given the path up, whatever we think of it
+        self._silent_since = math.inf  # without a restart of ICE
         self._changed = trio.lowlevel.ParkingLot()
         self.links = Links(
             include_loopback=_is_this_machine(endpoint.url),
@@ -346,6 +352,7 @@ class Connection:
             await self._await_sign_of_life()
         if self._must_restart_ice or self.links.is_silent or self.links.is_restarting:
             self.send_request(self.links.restart())
+            self._silent_since = math.inf
         while self.links.is_silent or (self._must_restart_ice and self.links.is_restarting):
             self._raise_worse_than_silence()
             await self._changed.park()
@@ -386,6 +393,12 @@ class Connection:
 
     def _on_path(self) -> None:
         """A path went silent, works again or was changed. While the room is being joined, that is part of it."""
+        now = trio.current_time()
+        if self.links.is_silent:
+            self._silent_since = min(self._silent_since, now)
+        else:
+            self._must_restart_ice |= self._is_ready and now - self._silent_since >= _GIVEN_UP_S
+            self._silent_since = math.inf
         if self._is_ready and self.links.is_silent and not self._are_links_lost:
             # The server restarts ICE on the connection that it offers only for a client that resumes.
             self._lose(_SILENCE._replace(remedy=Remedy.RESUME) if self.links.is_subscriber_silent else _SILENCE)

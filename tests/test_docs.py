@@ -60,6 +60,13 @@ def test_a_server_and_a_token(capsys: pytest.CaptureFixture[str]) -> None:
     assert definitions("getting-started-2")["token"].count(".") == 2
 
 
+def test_all_of_it_in_one_program(capsys: pytest.CaptureFixture[str]) -> None:
+    definitions("getting-started-5")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed  # all but the first ones, which come before anybody has subscribed
+    assert all(line.endswith(" °C") for line in printed)
+
+
 async def test_the_first_room(capsys: pytest.CaptureFixture[str]) -> None:
     visit = definitions("getting-started-3")["visit"]
     track = definitions("getting-started-4")

@@ -230,6 +230,10 @@ def test_s4_certificate_without_verification(monkeypatch: pytest.MonkeyPatch) ->
     assert failure.reason == "DTLS handshake timed out waiting for the client's certificate and key exchange"
 
 
+def with_a_bit_changed(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 def test_s4_no_certificate_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     failure = refused_by_server(monkeypatch, "encode_certificate", lambda der: bytes(3))
     assert failure.reason == "the client sent no certificate"
@@ -253,10 +257,11 @@ def test_s4_verification_before_the_certificate(monkeypatch: pytest.MonkeyPatch)
         lambda key, data: key.sign(data[:-1], ec.ECDSA(hashes.SHA256())),  # a truncated transcript
         lambda key, data: key.sign(b"", ec.ECDSA(hashes.SHA256())),
         lambda key, data: key.sign(data, ec.ECDSA(hashes.SHA1())),  # a weak hash passed off as SHA-256
+        lambda key, data: with_a_bit_changed(key.sign(data, ec.ECDSA(hashes.SHA256()))),
         lambda key, data: b"",
         lambda key, data: bytes(70),
     ],
-    ids=["other key", "truncated", "empty transcript", "sha-1", "empty", "zeros"],
+    ids=["other key", "truncated", "empty transcript", "sha-1", "corrupt", "empty", "zeros"],
 )
 @pytest.mark.parametrize("side", [client, server], ids=["client", "server"])
 def test_s4_wrong_signatures(side: object, forge: object, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,7 +62,7 @@ INDEX: dict[str, dict[str, str]] = {
             "api/test_reconnect.py::test_a_fatal_alert_in_the_midst_of_sending",
         "alerts while shaking hands": "security/test_peer.py::test_forged_alerts_from_the_peers_own_address_",
         "at every stage of a handshake": "security/test_dtls.py::test_s7_",
-        "10,000 of them at a bounded cost":
+        "10,000 of them at a bounded number of calls each; the share of a processor is in `python -m tests.lab.floods`":
             "security/test_floods.py::test_s7_s34_what_a_stranger_sends_is_dropped_before_it_costs",
         "on a live connection":
             "security/test_floods.py::test_s7_s34_a_connection_carries_on_under_malformed_datagrams",
@@ -158,15 +158,16 @@ INDEX: dict[str, dict[str, str]] = {
         "ports": "security/test_sctp.py::test_s16_wrong_ports_are_dropped",
     },
     "S17": {
-        "50 answers a second, no state":
+        "50 answers a second, for three seconds; no state":
             "security/test_sctp.py::test_s17_init_flood_is_answered_at_a_limited_rate_and_changes_nothing",
         "cookies with a bad MAC, or 60 s old": "security/test_sctp.py::test_s17_cookies_forged_stale_or_replayed",
         "a second valid cookie": "security/test_sctp.py::test_s17_a_second_valid_cookie_of_the_peer_is_a_restart",
     },
     "S18": {
-        "structured, by kind of chunk": "security/test_sctp.py::test_s18_structured_fuzz_of_every_chunk",
+        "structured, by kind of chunk; 12,000 packets, and a million in CI (`$S18_PACKETS`)":
+            "security/test_sctp.py::test_s18_structured_fuzz_of_every_chunk",
         "lengths and prefixes": "security/test_sctp.py::test_s18_every_prefix_and_every_length_field_of_an_init",
-        "more of it: a million with `python -m tests.fuzz --target association`":
+        "whole histories of packets and time; more of them with `python -m tests.fuzz --target association`":
             "fuzz/test_fuzz.py::test_every_target_for_a_moment",
     },
     "S19": {
@@ -223,7 +224,8 @@ INDEX: dict[str, dict[str, str]] = {
         "2^63": "security/test_streams.py::test_s27_an_announced_length_takes_no_memory",
         "gaps and repetitions": "security/test_streams.py::test_s27_a_gap_and_a_repeated_chunk",
         "no trailer: an error after 60 s": "security/test_streams.py::test_s27_a_trailer_that_never_comes",
-        "100,000 of one peer: 256": "security/test_streams.py::test_s27_a_hundred_thousand_streams_of_one_peer",
+        "100,000 of one peer: 256, and nothing of the rest is kept":
+            "security/test_streams.py::test_s27_a_hundred_thousand_streams_of_one_peer",
         "somebody else's chunks": "security/test_streams.py::test_s27_only_the_opener_adds_to_a_stream_and_ends_it",
         "an index of 2^64 - 1": "security/test_streams.py::test_s27_an_index_at_the_end_of_its_range",
     },
@@ -245,8 +247,9 @@ INDEX: dict[str, dict[str, str]] = {
             "security/test_identity.py::test_s29_a_room_knows_who_it_is",
     },
     "S30": {
-        "a million packets": "security/test_encryption.py::test_s30_a_million_vectors_of_one_session",
-        "100 sessions, 3 restarts, one passphrase":
+        "a million vectors of one session, of all that sealing does but the encryption":
+            "security/test_encryption.py::test_s30_a_million_vectors_of_one_session",
+        "100 sessions, and 3 times keys made anew from one passphrase, as after a restart":
             "security/test_encryption.py::test_s30_sessions_and_restarts_under_one_passphrase",
         "the birthday bound":
             "security/test_encryption.py::test_s30_the_starts_of_sessions_are_as_random_as_their_bits_allow",

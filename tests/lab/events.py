@@ -324,6 +324,16 @@ def client_stops(seconds: float) -> Act:
     return act
 
 
+async def client_dies(stage: Stage) -> None:
+    """While it writes a stream."""
+    party = stage.parties["P"]
+    party.do("endless")
+    await trio.sleep(1)
+    stage.broken()
+    party.process.kill()
+    await trio.sleep(20)
+
+
 def narrow(which: str, seconds: float, rate_bps: float) -> Act:
     async def act(stage: Stage) -> None:
         host = stage.near if which == "near" else stage.far
@@ -411,6 +421,8 @@ ROWS = (
     Row("permission to publish revoked", permission_revoked, "connected; publishing is refused", "not measured"),
     Row("client stopped for 40 s", client_stops(40), "back ≤ 1 s after; 0 R up lost",
         "back 0.4 s after; 1 R up, 1,968 R down lost", after_s=12),
+    Row("client killed", client_dies, "readers of its streams end ≤ 5 s after it is seen to leave", "not measured",
+        after_s=10),
     Row("300 kbit/s down, 1.6 Mbit/s sent to it", narrow("far", 25, 300e3), "memory bounded; T the newest first",
         "R p50 11 s; T 64 % lost, p50 146 ms; L 2 % lost", settings=A_LOT, after_s=6),
     Row("300 kbit/s up, 1.6 Mbit/s to send", narrow("near", 25, 300e3),
@@ -577,8 +589,10 @@ def events_text(found: dict[str, Any], row: Row) -> str:
                 what = "resumed" if detail == "True" else "another session"
             after = f" ({since_healed:.2f} s after)" if found["lasted_s"] and since_healed > 0 else ""
             said.append(f"{what}{f' {detail}' if what == 'ended' else ''} {since_broke:.2f} s{after}")
-        elif who == "O" and what in ("went",):
+        elif who == "O" and what == "went":
             said.append(f"O saw it leave {since_broke:.1f} s")
+        elif who == "O" and what == "stream" and row.act is client_dies:
+            said.append(f"O's reader ended {detail} {since_broke:.1f} s")
     return "; ".join(said) or "nothing"
 
 

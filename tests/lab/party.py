@@ -2,9 +2,10 @@
 
     python -m tests.lab.party '{"url": ..., "token": ..., "me": "P", "other": "O"}'
 
-Commands come as JSON, one a line, on the standard input: ``{"do": "stop"}`` ends the sending, ``{"do": "report"}`` asks
-for all that was counted, ``{"do": "leave"}`` leaves the room. What happens is told, as JSON as well, on the standard
-output, with the time of the machine's monotonic clock, so that several processes can be compared.
+Commands come as JSON, one a line, on the standard input: ``{"do": "stop"}`` ends the sending, ``{"do": "endless"}``
+begins a stream that never ends, ``{"do": "report"}`` asks for all that was counted, ``{"do": "leave"}`` leaves the
+room. What happens is told, as JSON as well, on the standard output, with the time of the machine's monotonic clock, so
+that several processes can be compared.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class Party:
         self.flows = {kind: Flow() for kind in ("R", "L", "T", "S", "C")}
         self.sending = trio.CancelScope()
         self.visit = trio.CancelScope()
+        self.endless = trio.Event()
         self.room: lk.Room | None = None
 
     async def run(self) -> None:
@@ -132,6 +134,7 @@ class Party:
                     sending.start_soon(self.send_reliable, room, nursery)
                     sending.start_soon(self.send_lossy, room)
                     sending.start_soon(self.push, track)
+                    sending.start_soon(self.write_for_ever, room)
                     for interval_s, act in ((traffic.stream_s, self.send_text), (traffic.call_s, self.call)):
                         sending.start_soon(self.every, interval_s, act, room, nursery)
             tell("stopped")
@@ -191,6 +194,14 @@ class Party:
             flow.failed[number] = type(error).__name__
         else:
             flow.acked[number] = now()
+
+    async def write_for_ever(self, room: lk.Room) -> None:
+        await self.endless.wait()
+        with suppress(lk.LiveKitError):
+            async with room.open_text_stream(topic="S") as writer:
+                while True:
+                    await writer.write("and so on ")
+                    await trio.sleep(0.1)
 
     async def call(self, room: lk.Room, number: int) -> None:
         flow = self.flows["C"]
@@ -263,6 +274,8 @@ class Party:
         match command["do"]:
             case "stop":
                 self.sending.cancel("told to stop")
+            case "endless":
+                self.endless.set()
             case "leave":
                 self.visit.cancel("told to leave")
             case "report":

@@ -909,10 +909,16 @@ async def test_R8_what_is_too_old_is_not_sent(embedded_server: EmbeddedServer, r
                 got = [(await packets.receive()).payload]
                 while got[-1] != b"now":
                     got.append((await packets.receive()).payload)
-                while (await frames.receive()).payload != b"now":
-                    pass
+                newest = [(await frames.receive()).payload]
+                while newest[-1] != b"now":
+                    newest.append((await frames.receive()).payload)
+            counts, packets_sent = track.statistics(), alice.packet_statistics()
     assert before.lossy_dropped > 0
     assert len(got) <= 1 + 20 - before.lossy_dropped
+    assert packets_sent.lossy_dropped >= 21 - len(got)
+    assert set(newest) <= {b"19", b"now"}  # in place of the others, which were not refused
+    assert (counts.frames_refused, counts.frames_queued) == (0, 0)
+    assert counts.frames_dropped == 21 - len(newest)
 
 
 # --- R9: the state is true --------------------------------------------------------------------------------------------

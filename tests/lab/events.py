@@ -526,6 +526,7 @@ def counted(broke: float, healed: float, sender: dict[str, Any], receiver: dict[
         sent, arrived, failed = ours["sent"], theirs["arrived"], ours["failed"]
         during = [n for n, at in sent.items() if at > broke - 0.5 and n in arrived]
         delays = sorted(1000 * (arrived[n] - sent[n]) for n in during)
+        meanwhile = sorted(1000 * (arrived[n] - sent[n]) for n in during if broke + 2 < sent[n] < healed - 2)
         after = [at for at in ours["acked"].values() if at > healed]
         found[kind] = {
             "sent": len(sent),
@@ -539,6 +540,7 @@ def counted(broke: float, healed: float, sender: dict[str, Any], receiver: dict[
             "resumed_s": round(min((at - healed for at in arrived.values() if at > healed), default=-1.0), 2),
             "p50": round(delays[len(delays) // 2]) if delays else -1,
             "p99": round(delays[int(len(delays) * 0.99)]) if delays else -1,
+            "meanwhile": [round(meanwhile[int(len(meanwhile) * q)]) for q in (0.5, 0.99)] if meanwhile else [],
         }
     return found
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class FakeLinks:
     """Takes messages, and holds as many bytes back as it is told."""
 
-    polite_amount = 1 << 40
+    polite_amount = prompt_amount = 1 << 40
 
     def __init__(self) -> None:
         self.sent: list[bytes] = []
@@ -27,6 +27,12 @@ class FakeLinks:
 
     def send(self, _label: str, messages: list[bytes], _now: float) -> None:
         self.sent += messages
+
+    def send_together(self, _label: str, messages: list[bytes], _now: float, *, more: bool) -> None:
+        self.sent += messages
+
+    def withdraw(self, _label: str) -> list[bytes]:
+        return []
 
     def buffered_amount(self, _label: str) -> int:
         return self.buffered

@@ -42,6 +42,7 @@ class FakeLinks:
         self.sent: dict[str, list[bytes]] = defaultdict(list)
         self.buffered: dict[str, int] = defaultdict(int)
         self.unsent: dict[str, int] = defaultdict(int)
+        self.expired: dict[str, int] = defaultdict(int)
         self.stuck = False  # the network takes nothing
         self.consumed = 0
         self.watching = False
@@ -53,6 +54,12 @@ class FakeLinks:
         self.buffered[label] += sum(map(len, messages))
         if self.stuck:
             self.unsent[label] += sum(map(len, messages))
+
+    def send_until(self, label: str, messages: list[tuple[float, bytes]], now: float) -> None:
+        self.send(label, [message for _, message in messages], now)
+
+    def expired_count(self, label: str) -> int:
+        return self.expired[label]
 
     def buffered_amount(self, label: str) -> int:
         return self.buffered[label]

@@ -47,6 +47,9 @@ class Channel:
     def buffered_amount(self, _label: str) -> int:
         return sum(self.unacknowledged)
 
+    def expired_count(self, _label: str) -> int:
+        return 0
+
     def unsent_amount(self, _label: str) -> int:
         return 1_000_000 if self.is_full else 0
 

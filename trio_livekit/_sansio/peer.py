@@ -219,6 +219,18 @@ class Peer:
             channels = self._started()
         channels.send(channel_id, data, text=text, now=now)
 
+    def send_until(self, channel_id: int, data: bytes, expires_at: float, now: float) -> None:
+        """Queue one message that is given up if nothing of it has been sent when it ``expires_at``. Raises the same."""
+        self._started().send_until(channel_id, data, expires_at, now)
+
+    def send_part(self, channel_id: int, data: bytes, more: bool, now: float) -> None:
+        """Queue one message of several that belong together: with ``more`` to follow. Raises the same."""
+        self._started().send_part(channel_id, data, more, now)
+
+    def withdraw(self, channel_id: int) -> list[bytes]:
+        """Take back the messages of a channel of which nothing has been sent, in order."""
+        return [] if self._channels is None else self._channels.withdraw(channel_id)
+
     def close_channel(self, channel_id: int, now: float) -> None:
         """Close a channel once what is queued on it has been sent."""
         self._started().close(channel_id, now)
@@ -240,6 +252,15 @@ class Peer:
     def polite_amount(self) -> int:
         """Bytes in flight beyond which messages that may be lost would build a queue on the way."""
         return UNLIMITED if self._channels is None else self._channels.association.polite_amount
+
+    @property
+    def prompt_amount(self) -> int:
+        """Bytes that leave in about 10 ms, as things are."""
+        return UNLIMITED if self._channels is None else self._channels.association.prompt_amount
+
+    def expired_count(self, channel_id: int) -> int:
+        """Messages of a channel that were given up for their age before anything of them was sent."""
+        return 0 if self._channels is None else self._channels.expired_count(channel_id)
 
     def statistics(self) -> PeerStatistics:
         """A snapshot of all layers."""

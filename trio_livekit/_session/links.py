@@ -9,6 +9,7 @@ from __future__ import annotations
 __all__ = ["Links"]
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -229,6 +230,42 @@ class Links:
                 if label == RELIABLE:
                     raise
 
+    def send_until(self, label: str, messages: list[tuple[float, bytes]], now: float) -> None:
+        """Send messages that may be lost, each of which is given up if nothing of it has left by its time."""
+        channel_id = self._channels.get(label)
+        if channel_id is not None:
+            traffic = self._traffic[label]
+            traffic.messages_sent += len(messages)
+            traffic.bytes_sent += sum(len(message) for _, message in messages)
+            with suppress(TransportError):  # the server is closing it, which will be told in a moment
+                self._publisher.send_all_until(channel_id, messages, now)
+
+    def send_together(self, label: str, messages: list[bytes], now: float, *, more: bool) -> None:
+        """Send messages that may be lost and belong together; with ``more`` that will follow."""
+        channel_id = self._channels.get(label)
+        if channel_id is not None:
+            traffic = self._traffic[label]
+            traffic.messages_sent += len(messages)
+            traffic.bytes_sent += sum(map(len, messages))
+            with suppress(TransportError):  # as in ``send_until``
+                self._publisher.send_together(channel_id, messages, now, more=more)
+
+    def withdraw(self, label: str) -> list[bytes]:
+        """Take back the messages of a channel of which nothing has been sent, in order."""
+        channel_id = self._channels.get(label)
+        if channel_id is None:
+            return []
+        messages = self._publisher.withdraw(channel_id)
+        traffic = self._traffic[label]
+        traffic.messages_sent -= len(messages)
+        traffic.bytes_sent -= sum(map(len, messages))
+        return messages
+
+    def expired_count(self, label: str) -> int:
+        """Messages of a channel that were given up for their age before anything of them was sent."""
+        channel_id = self._channels.get(label)
+        return 0 if channel_id is None else self._publisher.expired_count(channel_id)
+
     def buffered_amount(self, label: str) -> int:
         """Bytes of a channel that the server has not acknowledged."""
         channel_id = self._channels.get(label)
@@ -243,6 +280,11 @@ class Links:
     def polite_amount(self) -> int:
         """Bytes on the way beyond which what may be lost would build a queue there: few where the network is slow."""
         return self._publisher.polite_amount
+
+    @property
+    def prompt_amount(self) -> int:
+        """Bytes that leave in about 10 ms, as things are: of what may wait elsewhere, no more need wait there."""
+        return self._publisher.prompt_amount
 
     def watch_progress(self, label: str, watch: bool) -> None:
         """Call ``on_progress`` whenever there may be room for more on a channel, or do not."""

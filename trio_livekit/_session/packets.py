@@ -118,6 +118,7 @@ class Packets:
         self._joined = trio.lowlevel.ParkingLot()  # a participant did
         self._idle = trio.lowlevel.ParkingLot()  # all is handed over
         self._reliable_sent = self._reliable_resent = self._lossy_sent = 0
+        self._expired = self._expired_before = 0  # lossy packets in the channel: in all sessions, and before this one
         self._sent_at = -math.inf  # when the last reliable packet was
 
     @property
@@ -256,7 +257,7 @@ class Packets:
             reliable_unacknowledged=len(self._outbox),
             reliable_waiting=len(self._waiting),
             lossy_sent=self._lossy_sent,
-            lossy_dropped=self._lossy.dropped,
+            lossy_dropped=self._lossy.dropped + self._count_expired(),
             received=incoming.received,
             repeats=incoming.repeats,
             malformed=incoming.malformed,
@@ -367,8 +368,15 @@ class Packets:
             messages = self._lossy.messages_to_send(links.unsent_amount(LOSSY), now)
             if messages:
                 self._lossy_sent += len(messages)
-                self._hand_over(links, LOSSY, messages)
+                links.send_until(LOSSY, messages, now)
+                self._count_expired()
             self._watch(links)
+
+    def _count_expired(self) -> int:
+        """Lossy packets that the channel has given up for their age, in all sessions."""
+        if self._links is not None:
+            self._expired = max(self._expired, self._expired_before + self._links.expired_count(LOSSY))
+        return self._expired
 
     def _hand_over(self, links: Links, label: str, messages: list[bytes]) -> None:
         try:
@@ -425,6 +433,7 @@ class Packets:
 
     def on_links_lost(self) -> None:
         """The peer connection is lost, and with it the session. What is to be sent waits."""
+        self._expired_before = self._count_expired()
         self._links = None
         self._lossy.clear()
 

@@ -20,9 +20,9 @@ from .._sansio.records import dataclass
 from .._sansio.signal import messages as m
 from .._sansio.signal.messages import EncryptionType
 from .._sansio.tracks.clock import MediaClock
-from .._sansio.tracks.packetizer import SMALL_PACKET, Packetizer, fitting_packet_size
+from .._sansio.tracks.packetizer import MTU, SMALL_PACKET, Packetizer, fitting_packet_size
 from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
-from .._sansio.tracks.send_queue import SendQueue
+from .._sansio.tracks.send_queue import PROMISED, SendQueue
 from ..errors import MissingKey, PublishError, PublishErrorReason, PushError, PushErrorReason
 from .labels import DATA_TRACK
 from .stats import Retired
@@ -39,6 +39,9 @@ _FLUSH_TIMEOUT_S = 1.0
 _UNPUBLISH_TIMEOUT_S = 1.0
 """How long leaving a block waits for the server to confirm. The request is on its way by then in any case."""
 
+_LOOK_S = 0.05
+"""How often it is looked how much the network takes."""
+
 _MAX_USER_TIMESTAMP = (1 << 64) - 1
 
 
@@ -50,7 +53,7 @@ class PublicationStatistics:
     frames_sent: int
     frames_queued: int
     frames_refused: int  # try_push raised: the queue was full, or the frame was not acceptable
-    frames_dropped: int  # accepted, and then dropped: the track ended, or the session was reconnecting
+    frames_dropped: int  # accepted, and then dropped: newer ones came, the track ended, or the session was reconnecting
     payload_bytes_accepted: int
 
 
@@ -102,7 +105,11 @@ class Publication:
         return self.error is None and not self._left
 
     def push(self, payload: bytes, user_timestamp: int | None, *, counted: bool = True) -> None:
-        """Send or queue one frame. ``counted=False`` leaves a refusal uncounted where trying again makes sense."""
+        """Send or queue one frame.
+
+        ``counted=False`` leaves a refusal uncounted where trying again makes sense; once accepted, such a frame is
+        sent, however long that takes.
+        """
         try:
             self._push(payload, user_timestamp, counted)
         except PushError as error:
@@ -128,7 +135,7 @@ class Publication:
             return
         if user_timestamp is not None:
             _check_timestamp(user_timestamp)
-        self._owner.push(self, payload, user_timestamp)
+        self._owner.push(self, payload, user_timestamp, counted)
 
     def packetize(self, payload: bytes, now: float, user_timestamp: int | None) -> list[bytes]:
         """The packets of a frame, encrypted if the track is. Raises ``PushError``."""
@@ -198,7 +205,8 @@ class Publishing:
         self._closed = False
         self.is_heard = True
         """There is a signal connection to send requests on."""
-        self._handed_bytes = 0  # to the channel, ever
+        self._packet_size = MTU
+        self._look_at = -math.inf
         self._watchers = 0  # tasks that wait for the channel to be empty
 
     @property
@@ -242,29 +250,50 @@ class Publishing:
             assert publication.error is not None
             raise publication.error
 
-    def push(self, publication: Publication, payload: bytes, user_timestamp: int | None) -> None:
-        """Packetize a frame and send or queue its packets. Raises ``PushError``."""
+    def push(self, publication: Publication, payload: bytes, user_timestamp: int | None, may_age: bool) -> None:
+        """Packetize a frame and send or queue its packets. If it ``may_age``, newer ones may come to take its place.
+
+        Raises ``PushError``.
+        """
         handle = publication.handle
         queue = self._queue
         links = self._links
         assert links is not None  # else it was not asked for
-        if not queue.has_room(handle):
+        now = trio.current_time()
+        if not queue.has_room(handle, now):
             text = f"{publication.name!r} has its fill of frames waiting to be sent"
             raise PushError(PushErrorReason.QUEUE_FULL, text)
-        now = trio.current_time()
+        if now >= self._look_at:
+            self._look_at = now + _LOOK_S
+            self._packet_size = fitting_packet_size(links.polite_amount)
+            is_held_up = links.unsent_amount(DATA_TRACK) > 0
+            queue.follow(0 if is_held_up else links.prompt_amount)  # then it is looked at more closely, below
         if len(payload) > SMALL_PACKET:
-            publication.use_packet_size(fitting_packet_size(links.polite_amount))
+            publication.use_packet_size(self._packet_size)
         packets = publication.packetize(payload, now, user_timestamp)
         if queue.passes(packets, links.unsent_amount(DATA_TRACK)):
-            self._handed_bytes += len(packets[0])
+            queue.handed_bytes += len(packets[0])
             links.send(DATA_TRACK, packets, now)
+            if not may_age:
+                queue.promised_bytes = queue.handed_bytes
         else:
-            queue.push(handle, packets)
+            queue.push(handle, packets, now if may_age else PROMISED)
+            self._take_back(links, handle, now)
             self._send(now)
+
+    def _take_back(self, links: Links, handle: int, now: float) -> None:
+        """What the channel was given, and has not begun, makes room for what is newer, if it is too old by now."""
+        queue, unsent = self._queue, links.unsent_amount(DATA_TRACK)
+        if unsent and queue.wants_back(handle, unsent, now):
+            again = queue.take_back(links.withdraw(DATA_TRACK))
+            if again:
+                queue.handed_bytes += sum(map(len, again))
+                links.send_together(DATA_TRACK, again, now, more=queue.is_midway)
 
     def unpublish(self, publication: Publication) -> None:
         """Tell the server, and drop what is still queued."""
         publication.is_up = False
+        self._count_outdated()
         publication.dropped += self._queue.drop(publication.handle)
         self._core.unpublish(publication.handle)
         if not self._core.knows(publication.handle):
@@ -277,13 +306,13 @@ class Publishing:
 
     async def wait_handed_over(self) -> None:
         """Wait until what the channel has been given so far has left it."""
-        mark = self._handed_bytes
+        mark = self._queue.handed_bytes
         links = self._links
         self._watchers += 1
         try:
             # What was handed to a connection that is lost now has left, or never will.
             while not self._closed and links is not None and links is self._links:
-                if self._handed_bytes - links.buffered_amount(DATA_TRACK) >= mark:
+                if self._queue.handed_bytes - links.buffered_amount(DATA_TRACK) >= mark:
                     break
                 links.watch_progress(DATA_TRACK, True)
                 await self.wait_progress()
@@ -400,16 +429,22 @@ class Publishing:
         """Hand the channel what it should have now."""
         if self._closed or self._links is None:
             return
-        self._queue.follow(self._links.polite_amount)
-        packets = self._queue.packets_to_send(self._links.unsent_amount(DATA_TRACK), now)
-        if packets:
-            self._handed_bytes += sum(map(len, packets))
-            self._links.send(DATA_TRACK, packets, now)
-        self._links.watch_progress(DATA_TRACK, self._watchers > 0 or self._queue.is_blocked)
-        due = self._queue.next_timeout()
+        queue, links = self._queue, self._links
+        queue.follow(links.prompt_amount)
+        while packets := queue.packets_to_send(links.unsent_amount(DATA_TRACK), now):
+            links.send_together(DATA_TRACK, packets, now, more=queue.is_midway)
+        self._count_outdated()
+        links.watch_progress(DATA_TRACK, self._watchers > 0 or queue.is_blocked)
+        due = queue.next_timeout()
         if due is not None and due < self._beat.deadline:
             self._beat.deadline = due
         self._notify()
+
+    def _count_outdated(self) -> None:
+        """Frames that newer ones have taken the place of are dropped, and not refused: they had been accepted."""
+        for handle, frames in self._queue.take_outdated().items():
+            if handle in self._publications:
+                self._publications[handle].dropped += frames
 
     def _pump(self) -> None:
         for event in self._core.poll_events():

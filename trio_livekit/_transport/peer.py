@@ -202,6 +202,26 @@ class PeerConnection:
             size += len(message)
         self._flush_or_gather(now, size)
 
+    def send_all_until(self, channel_id: int, messages: list[tuple[float, bytes]], now: float) -> None:
+        """Send several messages, each of which is given up if nothing of it has left by its time."""
+        size = 0
+        for expires_at, message in messages:
+            self._core.send_until(channel_id, message, expires_at, now)
+            size += len(message)
+        self._flush_or_gather(now, size)
+
+    def send_together(self, channel_id: int, messages: list[bytes], now: float, *, more: bool) -> None:
+        """Send several messages of which nothing else is to be sent in between; with ``more`` that will follow."""
+        size, last = 0, len(messages) - 1
+        for index, message in enumerate(messages):
+            self._core.send_part(channel_id, message, more or index < last, now)
+            size += len(message)
+        self._flush_or_gather(now, size)
+
+    def withdraw(self, channel_id: int) -> list[bytes]:
+        """Take back the messages of a channel of which nothing has been sent, in order."""
+        return self._core.withdraw(channel_id)
+
     def close_channel(self, channel_id: int) -> None:
         """Close a channel once what is queued on it has been sent; ``ChannelClosed`` follows."""
         now = trio.current_time()
@@ -225,6 +245,15 @@ class PeerConnection:
     def polite_amount(self) -> int:
         """Bytes on the way beyond which messages that may be lost would build a queue there."""
         return self._core.polite_amount
+
+    @property
+    def prompt_amount(self) -> int:
+        """Bytes that leave in about 10 ms, as things are: of what may wait elsewhere, no more need wait here."""
+        return self._core.prompt_amount
+
+    def expired_count(self, channel_id: int) -> int:
+        """Messages of a channel that were given up for their age before anything of them was sent."""
+        return self._core.expired_count(channel_id)
 
     def watch_progress(self, watcher: Callable[[], None] | None) -> None:
         """Call ``watcher`` whenever acknowledgements or time may have made room for more, until told otherwise."""
@@ -383,6 +412,8 @@ class PeerConnection:
             await self._wait_while_growing()
             self._burst_due = False
             self._flush(trio.current_time())
+            if self._watcher is not None:
+                self._watcher()
 
     async def _wait_while_growing(self) -> None:
         """Let the others take a few more steps, as long as each of them adds to a burst that is still small."""

@@ -12,7 +12,7 @@ def test_a_channel_with_room_takes_them_at_once() -> None:
     queue = LossyQueue()
     queue.push(b"a", 0.0)
     queue.push(b"b", 0.0)
-    assert queue.messages_to_send(0, 0.0) == [b"a", b"b"]
+    assert queue.messages_to_send(0, 0.0) == [(MAX_AGE_S, b"a"), (MAX_AGE_S, b"b")]
     assert not queue
 
 
@@ -21,7 +21,7 @@ def test_what_waited_too_long_is_dropped() -> None:
     queue.push(b"old", 0.0)
     queue.push(b"new", 0.2)
     assert queue.messages_to_send(CHANNEL_BYTES, 0.25) == []
-    assert queue.messages_to_send(0, MAX_AGE_S) == [b"new"]
+    assert queue.messages_to_send(0, MAX_AGE_S) == [(0.2 + MAX_AGE_S, b"new")]
     assert queue.dropped == 1
 
 
@@ -37,9 +37,9 @@ def test_fresh_in_order_and_bounded(steps: list[tuple[int, float, int]]) -> None
         pushed[message] = now
         queue.push(message, now)
         out = queue.messages_to_send(unsent, now)
-        assert all(now - pushed[message] < MAX_AGE_S for message in out)
-        assert unsent + sum(map(len, out[:-1])) < CHANNEL_BYTES or not out
-        sent += out
+        assert all(now < expires_at == pushed[message] + MAX_AGE_S for expires_at, message in out)
+        assert unsent + sum(len(message) for _, message in out[:-1]) < CHANNEL_BYTES or not out
+        sent += [message for _, message in out]
         held = [message for message in pushed if message not in sent][-len(queue) :] if queue else []
         assert sum(map(len, held)) <= MAX_BYTES or len(queue) == 1
     assert sent == sorted(sent)

@@ -77,12 +77,13 @@ def round_trips(model: LinkModel, *, saturating: bool) -> tuple[list[float], flo
     "model",
     [
         LinkModel(delay_s=0.01, rate_bps=20e6),
+        LinkModel(delay_s=0.02, rate_bps=1e6),
         LinkModel(delay_s=0.02, rate_bps=2e6),
         LinkModel(delay_s=0.02, rate_bps=8e6),
         LinkModel(delay_s=0.05, rate_bps=8e6),
         LinkModel(delay_s=0.05, rate_bps=8e6, queue_bytes=60_000),
     ],
-    ids=["20 ms", "2 Mbit/s", "40 ms", "100 ms", "100 ms and a shorter queue"],
+    ids=["20 ms", "1 Mbit/s", "2 Mbit/s", "40 ms", "100 ms", "100 ms and a shorter queue"],
 )
 def test_a_saturating_data_track_does_not_double_the_round_trip_of_reliable_messages(model: LinkModel):
     """The link's queue holds 256 kB, a quarter of a second: a sender that knows no better would fill it."""

@@ -107,6 +107,19 @@ class DataChannels:
             max_retransmits=channel.open.max_retransmits, lifetime_s=channel.lifetime_s,
         )  # fmt: skip
 
+    def send_until(self, channel_id: int, data: bytes, expires_at: float, now: float) -> None:
+        """Queue one binary message that is given up if nothing of it has been sent when it ``expires_at``.
+
+        Raises what ``send`` does.
+        """
+        channel = self._channels.get(channel_id)
+        if channel is None or channel.state is ChannelState.CLOSING or channel.state is ChannelState.REFUSED:
+            raise TransportError(f"channel {channel_id} is not open")
+        self.association.send(
+            channel_id, PPID_BINARY, data, now=now, ordered=channel.ordered,
+            max_retransmits=channel.open.max_retransmits, lifetime_s=expires_at - now,
+        )  # fmt: skip
+
     def close(self, channel_id: int, now: float) -> None:
         """Close a channel once what it has queued is acknowledged; ``ChannelClosed`` follows. Twice is quiet."""
         channel = self._channels.get(channel_id)
@@ -122,6 +135,24 @@ class DataChannels:
     def unsent_amount(self, channel_id: int) -> int:
         """Bytes of the channel's messages of which nothing has been sent yet."""
         return self.association.unsent_amount(channel_id)
+
+    def send_part(self, channel_id: int, data: bytes, more: bool, now: float) -> None:
+        """Queue one binary message of several that belong together: with ``more`` to follow. Raises the same."""
+        channel = self._channels.get(channel_id)
+        if channel is None or channel.state is ChannelState.CLOSING or channel.state is ChannelState.REFUSED:
+            raise TransportError(f"channel {channel_id} is not open")
+        self.association.send(
+            channel_id, PPID_BINARY, data, now=now, ordered=channel.ordered,
+            max_retransmits=channel.open.max_retransmits, lifetime_s=channel.lifetime_s, more=more,
+        )  # fmt: skip
+
+    def withdraw(self, channel_id: int) -> list[bytes]:
+        """Take back the messages of a channel of which nothing has been sent, in order."""
+        return self.association.withdraw(channel_id)
+
+    def expired_count(self, channel_id: int) -> int:
+        """Messages of the channel that were given up, as they had become too old, before anything of them was sent."""
+        return self.association.expired_count(channel_id)
 
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the channel's buffered amount falls to `size` from above."""

@@ -7,13 +7,13 @@ __all__ = ["LossyQueue"]
 from collections import deque
 
 MAX_AGE_S = 0.3
-"""A packet that could not leave for so long is old news."""
+"""A packet of which nothing could leave for so long is old news."""
 
 MAX_BYTES = 256 * 1024
 """What JavaScript clients hold at most."""
 
 CHANNEL_BYTES = 8 * 1024
-"""What the channel is given in advance: enough to keep it busy, little enough to be fresh."""
+"""What the channel is given in advance: enough to keep it busy. It knows until when each is worth sending."""
 
 
 class LossyQueue:
@@ -39,17 +39,17 @@ class LossyQueue:
             self._pop()
             self.dropped += 1
 
-    def messages_to_send(self, unsent: int, now: float) -> list[bytes]:
-        """What the channel should have now, when ``unsent`` bytes of it have not left yet."""
-        out: list[bytes] = []
+    def messages_to_send(self, unsent: int, now: float) -> list[tuple[float, bytes]]:
+        """What the channel should have now, when ``unsent`` bytes of it have not left yet, each with its time."""
+        out: list[tuple[float, bytes]] = []
         while self._messages and unsent < CHANNEL_BYTES:
-            expires_at, _ = self._messages[0]
-            message = self._pop()
-            if expires_at <= now:
+            timed = self._messages[0]
+            self._pop()
+            if timed[0] <= now:
                 self.dropped += 1
             else:
-                unsent += len(message)
-                out.append(message)
+                unsent += len(timed[1])
+                out.append(timed)
         return out
 
     def clear(self) -> None:
@@ -58,7 +58,6 @@ class LossyQueue:
         self._messages.clear()
         self._bytes = 0
 
-    def _pop(self) -> bytes:
+    def _pop(self) -> None:
         _, message = self._messages.popleft()
         self._bytes -= len(message)
-        return message

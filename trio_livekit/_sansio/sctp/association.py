@@ -77,12 +77,15 @@ class Association:
 
     def send(
         self, stream_id: int, ppid: int, data: bytes, *, now: float, ordered: bool = True,
-        max_retransmits: int | None = None, lifetime_s: float | None = None,
+        max_retransmits: int | None = None, lifetime_s: float | None = None, more: bool = False,
     ) -> None:  # fmt: skip
         """Queue a message of at least one byte; it may be queued before the association is up.
 
-        With `max_retransmits` or `lifetime_s` the message may be given up (RFC 3758). Raises ``ValueError`` for an
-        empty message or one above the peer's maximum, ``TransportError`` when the association has ended.
+        With `max_retransmits` or `lifetime_s` the message may be given up (RFC 3758). What follows a message with
+        `more` on its stream is sent right after it, as far as that is fair to other streams.
+
+        Raises ``ValueError`` for an empty message or one above the peer's maximum, ``TransportError`` when the
+        association has ended.
         """
         size = len(data)
         if not size:
@@ -93,7 +96,7 @@ class Association:
             raise TransportError("the association has ended")
         stream = self._queue.streams.get(stream_id) or self._queue.stream(stream_id)
         expires_at = None if lifetime_s is None else now + lifetime_s
-        self._queue.push(Message(stream, ppid, data, ordered, max_retransmits, expires_at))
+        self._queue.push(Message(stream, ppid, data, ordered, max_retransmits, expires_at, more))
 
     def reset_streams(self, stream_ids: list[int], now: float) -> None:
         """Start outgoing streams anew once what they have queued is acknowledged; reports ``StreamsReset``."""
@@ -131,6 +134,11 @@ class Association:
         """The stream's share of the turns; 256 is usual."""
         self._queue.stream(stream_id).weight = max(1, weight)
 
+    def withdraw(self, stream_id: int) -> list[bytes]:
+        """Take back the messages of a stream of which nothing has been sent, in order."""
+        stream = self._queue.streams.get(stream_id)
+        return [] if stream is None else self._queue.withdraw(stream)
+
     def buffered_amount(self, stream_id: int) -> int:
         """Bytes of the stream that are neither acknowledged nor given up."""
         stream = self._queue.streams.get(stream_id)
@@ -147,8 +155,18 @@ class Association:
         return UNLIMITED if self._link is None else self._link.sender.congestion.polite
 
     @property
+    def prompt_amount(self) -> int:
+        """Bytes that leave in about 10 ms, as things are: of what may wait elsewhere, no more need wait here."""
+        return UNLIMITED if self._link is None else self._link.sender.prompt_amount
+
+    def expired_count(self, stream_id: int) -> int:
+        """Messages of the stream that were given up before anything of them was sent: their lifetime was over."""
+        stream = self._queue.streams.get(stream_id)
+        return stream.expired if stream is not None else 0
+
+    @property
     def total_buffered(self) -> int:
-        """The same over all streams."""
+        """``buffered_amount`` over all streams."""
         return sum(stream.buffered for stream in self._queue.streams.values())
 
     @property

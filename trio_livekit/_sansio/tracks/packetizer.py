@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 MTU = 16_000
 """Bytes of a message, header included: what the other SDKs use, just under the 16 KiB that any data channel carries."""
 
-SMALL_PACKET = 4000
-"""Where the network is slow: a packet that was begun is not overtaken, and 16 kB take 64 ms at 2 Mbit/s."""
+SMALL_PACKET = 1160
+"""Where the network is slow: a packet that was begun is not overtaken, and 16 kB take 64 ms at 2 Mbit/s. This is what
+one SCTP packet carries."""
 
 MAX_PACKETS_PER_FRAME = 128
 """Packets a receiver keeps of one frame before it gives the frame up (Rust and JS SDKs)."""

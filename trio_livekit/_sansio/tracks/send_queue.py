@@ -2,7 +2,15 @@
 
 - Each track has a short queue of its own, and the tracks take turns: one that floods its queue hurts only itself.
 - Frames are sent whole. Packets of a frame of which some are missing at the receiver are worth nothing.
-- Nothing is handed to the channel while it still holds more than a little, so that what is sent is fresh.
+- Nothing is handed to the channel while it still holds more than a little, so that what is sent is fresh. The rest of
+  a frame of which the first packet has left follows, as fast as the pace lets it.
+- A frame that has waited for ``FRESH_S`` is dropped once a newer one of its track waits behind it, or needs its place.
+  From then on the newest goes first, and others are dropped, until the track has caught up: where the network takes
+  less than there is, a queue that is kept would make every frame as old as frames may be. The newest of a track always
+  goes, and so do those that were promised to (``send`` waits for room, to lose nothing). What the channel was given
+  and has not begun is no exception: see ``take_back``.
+  A frame that was begun is finished, however long that takes: what has left is worth nothing without the rest, and
+  where a frame takes longer to send than it may wait, none would ever arrive.
 - Large frames are paced. A server bounds the latency it adds: it drops a message for a subscriber to whom more than
   8 KiB, and more than 100 ms of what the link was seen to carry in the last 2 s, is not yet acknowledged. The packets
   of a large frame sent all at once run into that; spread out, they pass. Frames of one packet are not held back by it.
@@ -17,10 +25,18 @@ __all__ = ["SendQueue"]
 import math
 from collections import deque
 
+from .packet import SINGLE, START
 from .packetizer import MTU
 
 FRAMES_PER_TRACK = 16
-"""Frames a track may have waiting, as in the Rust SDK. One more is refused: the newest, so that the caller knows."""
+"""Frames a track may have waiting, as in the Rust SDK. One more takes the place of one that has waited for too long; if
+there is none such, it is refused: the newest, so that the caller knows."""
+
+FRESH_S = 0.1
+"""How long a frame may wait where there is a newer one to send: what servers allow themselves in passing it on."""
+
+PROMISED = math.inf
+"""For ``push``: a frame that does not get too old."""
 
 BUFFERED_LIMIT_BYTES = 64 * 1024
 """What the channel may hold and still be given more: four packets, or 10 ms at 50 Mbit/s."""
@@ -55,7 +71,10 @@ class SendQueue:
     """Frames, already cut into packets, on their way into the channel. Tracks are named by their handles."""
 
     __slots__ = (
+        "_ahead_mark",
+        "_ahead_since",
         "_allowance",
+        "_behind",
         "_buffered_limit",
         "_burst_bytes",
         "_frames_per_track",
@@ -65,10 +84,13 @@ class SendQueue:
         "_next_burst",
         "_next_packet",
         "_opening_s",
+        "_outdated",
         "_paced",
         "_queues",
         "_spacing_s",
         "_turns",
+        "handed_bytes",
+        "promised_bytes",
     )
 
     def __init__(
@@ -85,7 +107,7 @@ class SendQueue:
         self._burst_bytes = burst_bytes
         self._spacing_s = spacing_s
         self._opening_s = opening_s
-        self._queues: dict[int, deque[list[bytes]]] = {}
+        self._queues: dict[int, deque[tuple[float, list[bytes]]]] = {}  # with the times they were pushed
         self._turns: deque[int] = deque()  # tracks with something queued, the next one first
         self._in_progress: int | None = None  # the track of the large frame that has been begun
         self._next_packet = 0  # of that frame
@@ -93,30 +115,57 @@ class SendQueue:
         self._next_burst = 0.0
         self._last_paced = -math.inf  # when the last packet of a large frame went
         self._paced = False  # whether anything waits for the next burst, and for that alone
+        self._behind: set[int] = set()  # tracks of which only the newest goes
+        self.handed_bytes = 0
+        """To the channel, ever: what passes is added by who gives it that."""
+        self.promised_bytes = 0
+        """What those were when the last frame was handed over that was promised to."""
+        self._ahead_mark = 0  # what they were when it was last noted that the channel holds something,
+        self._ahead_since = math.inf  # which was pushed at this time, or later
+        self._outdated: dict[int, int] = {}  # how many frames were dropped for their age, by track
 
-    def follow(self, polite_amount: int) -> None:
-        """The channel is given no more in advance than the network takes without a queue on the way."""
-        self._buffered_limit = min(self._most_buffered, polite_amount)
+    def follow(self, prompt_amount: int) -> None:
+        """The channel is given no more in advance than the network takes in a moment, nor less than one packet."""
+        self._buffered_limit = min(self._most_buffered, prompt_amount)
 
     def passes(self, packets: list[bytes], buffered_amount: int) -> bool:
         """Whether a frame may go to the channel at once, past the queue, in the caller's own step."""
         return not self._turns and len(packets) == 1 and buffered_amount <= self._buffered_limit
 
-    def push(self, track: int, packets: list[bytes]) -> bool:
-        """Queue one frame, unless the queue of its track is full."""
+    def push(self, track: int, packets: list[bytes], since: float) -> bool:
+        """Queue one frame, unless the queue of its track is full. It is as old as ``since``, or is ``PROMISED``."""
         queue = self._queues.get(track)
         if queue is None:
-            self._queues[track] = deque((packets,))
+            self._queues[track] = deque(((since, packets),))
             self._turns.append(track)
         elif len(queue) >= self._frames_per_track:
             return False
         else:
-            queue.append(packets)
+            queue.append((since, packets))
         return True
 
-    def has_room(self, track: int) -> bool:
-        """Whether ``push`` would accept a frame of this track."""
-        return len(self._queues.get(track, ())) < self._frames_per_track
+    def has_room(self, track: int, now: float) -> bool:
+        """Whether ``push`` would accept a frame of this track. One that has waited for too long makes room for it."""
+        queue = self._queues.get(track)
+        return queue is None or len(queue) < self._frames_per_track or self._make_room(track, queue, now)
+
+    def _make_room(self, track: int, queue: deque[tuple[float, list[bytes]]], now: float) -> bool:
+        for index in range(self._in_progress == track, len(queue)):
+            if now - queue[index][0] >= FRESH_S:
+                del queue[index]
+                self._count_outdated(track)
+                return True
+        return False
+
+    def _count_outdated(self, track: int) -> None:
+        self._outdated[track] = self._outdated.get(track, 0) + 1
+
+    def take_outdated(self) -> dict[int, int]:
+        """How many frames of each track were dropped for their age since the last call."""
+        outdated = self._outdated
+        if outdated:
+            self._outdated = {}
+        return outdated
 
     def queued(self, track: int) -> int:
         """Frames of a track that wait here, one that is partly sent included."""
@@ -130,11 +179,15 @@ class SendQueue:
         packets: list[bytes] = []
         turns = self._turns
         room = self._buffered_limit - buffered_amount
+        if self.handed_bytes - buffered_amount >= self._ahead_mark:
+            self._ahead_since = math.inf  # all that has left
         waiting = 0  # tracks in a row whose turn came and that have to wait for the pace
-        while waiting < len(turns) and room >= 0:
+        while waiting < len(turns) and (room >= 0 or (turns[0] == self._in_progress and self._next_packet > 1)):
             track = turns[0]
             queue = self._queues[track]
-            frame = queue[0]
+            if self._in_progress != track:
+                self._skip_outdated(track, queue, now)
+            since, frame = queue[0]
             if len(frame) == 1:
                 packet, finished = frame[0], True
             elif self._in_progress not in (None, track) or not self._take_pace(
@@ -146,6 +199,11 @@ class SendQueue:
             else:
                 packet, finished = self._step(track, frame)
             packets.append(packet)
+            self.handed_bytes += len(packet)
+            if since == PROMISED:
+                self.promised_bytes = self.handed_bytes
+            if self._ahead_since == math.inf:
+                self._ahead_since, self._ahead_mark = since, self.handed_bytes
             room -= len(packet)
             waiting = 0
             if finished:
@@ -156,6 +214,52 @@ class SendQueue:
                     turns.pop()
         self._paced = room >= 0
         return packets
+
+    @property
+    def is_midway(self) -> bool:
+        """Whether more is to follow of a frame that has been begun."""
+        return self._in_progress is not None
+
+    def wants_back(self, track: int, buffered_amount: int, now: float) -> bool:
+        """Whether what the channel holds, and has not begun, is too old, now that a frame of this track was pushed.
+
+        It is if it was pushed too long ago, or the track has fallen behind.
+        """
+        begun = self.handed_bytes - buffered_amount
+        if begun >= self._ahead_mark:  # what it held when that was noted has left, and this came after
+            self._ahead_mark, self._ahead_since = self.handed_bytes, now
+        is_old = now - self._ahead_since >= FRESH_S or track in self._behind
+        return is_old and begun >= self.promised_bytes
+
+    def take_back(self, packets: list[bytes]) -> list[bytes]:
+        """What the channel held and has given back. Returns what it is to have again: the rest of frames."""
+        packets = list(packets)
+        while packets:
+            packet = packets[-1]
+            track, kind = int.from_bytes(packet[2:4], "big"), packet[0] & SINGLE
+            if kind == SINGLE:
+                if track not in self._queues:
+                    self._queues[track] = deque()
+                    self._turns.append(track)
+                self._queues[track].appendleft((self._ahead_since, [packet]))
+            elif kind == START and track == self._in_progress and self._next_packet == 1:
+                self._in_progress, self._next_packet = None, 0
+            else:
+                break
+            packets.pop()
+        self._ahead_since = math.inf
+        return packets
+
+    def _skip_outdated(self, track: int, queue: deque[tuple[float, list[bytes]]], now: float) -> None:
+        """Make the frame the next one that is worth sending."""
+        if len(queue) == 1:
+            self._behind.discard(track)
+        elif now - queue[0][0] >= FRESH_S:
+            self._behind.add(track)
+        if track in self._behind:
+            while len(queue) > 1 and queue[0][0] != PROMISED:
+                queue.popleft()
+                self._count_outdated(track)
 
     def next_timeout(self) -> float | None:
         """When the next burst is due, if that is all that something waits for."""
@@ -172,6 +276,7 @@ class SendQueue:
         if queue is None:
             return 0
         self._turns.remove(track)
+        self._behind.discard(track)
         if self._in_progress == track:
             self._in_progress = None
             self._next_packet = 0

@@ -35,11 +35,30 @@ POLITE_SLACK_S = 0.015
 """The queue that messages which may be lost are allowed to build: this share of the path's least delay, or this.
 The delay of a busy machine has to fit into it, else it would be taken for a queue of the network."""
 
-POLITE_MIN_PACKETS = 12
+POLITE_MIN_PACKETS = 7
+SQUEEZED_MIN_PACKETS = 4
+"""The least that is sent in any case; less where a queue that was seen to be ours is long with less."""
+
 POLITE_GROWTH = 1 / 8
 
+FRESH_QUEUE_S = 0.1
+"""The queue that anything at all may build while messages that may be lost are about: they would be old behind more."""
+
+LITTLE_PACKETS = 4
 STALE_ROUNDS = 4
-"""Delay that is there though next to nothing is sent is not our queue: the path became longer, or others fill it."""
+"""Delay that is there though next to nothing is sent, for so many rounds, may not be our queue: the path became longer,
+or others fill it. So the queue is drained, to see."""
+
+DRAIN_PACKETS = 2
+DRAIN_ROUNDS = 2
+DRAINED_SHARE = 0.75
+"""To drain the queue, no more than this is sent for a round, and in the one after it is seen whether the delay fell
+below this share of what it was. If not, the queue is not ours, and what was known of the path is forgotten."""
+
+DRAIN_EVERY_S = 10.0
+DRAIN_EVERY_ROUNDS = 40
+"""At most so often, and if a queue is kept also at least: the least delay of the path, which is remembered for half a
+minute, would not be seen any more (BBR has ProbeRTT for that)."""
 
 
 class CongestionController(Protocol):
@@ -49,6 +68,8 @@ class CongestionController(Protocol):
     ssthresh: int
     polite: int
     """With so much in flight, no message is begun that may be given up, unless others wait behind it."""
+    fresh: int
+    """With so much in flight, nothing is sent while such messages are about."""
 
     def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
         """`acked` bytes were acknowledged; `flight_before` were in flight until then."""
@@ -72,14 +93,14 @@ class CongestionController(Protocol):
 class NewReno:
     """Slow start, congestion avoidance, halving."""
 
-    __slots__ = ("_acked", "_before", "_initial", "_mtu", "cwnd", "polite", "ssthresh")
+    __slots__ = ("_acked", "_before", "_initial", "_mtu", "cwnd", "fresh", "polite", "ssthresh")
 
     def __init__(self, mtu: int, initial_packets: int, ssthresh: int) -> None:
         self._mtu = mtu
         self._initial = initial_packets * mtu
         self.cwnd = self._initial
         self.ssthresh = ssthresh
-        self.polite = UNLIMITED
+        self.polite = self.fresh = UNLIMITED
         self._acked = 0
         self._before = (self.cwnd, self.ssthresh)
 
@@ -129,10 +150,15 @@ class Adaptive(NewReno):
 
     A queue is fair to other senders, who have to build one as well, but it delays the reliable messages of the same
     association. Messages that may be lost want to be fresh rather than many, so they are begun only while the queue
-    is short: ``polite`` follows the rate, as the window of TCP Vegas does (Brakmo and Peterson, 1995).
+    is short: ``polite`` follows the rate, as the window of TCP Vegas does (Brakmo and Peterson, 1995). While there are
+    such messages, ``fresh`` does the same for all, with a longer queue: a network that buffers for seconds would make
+    every one of them old.
     """
 
-    __slots__ = ("_delivered", "_queueing", "_rates", "_round_began", "_round_min", "_stale")
+    __slots__ = (
+        "_delivered", "_drained_at", "_draining", "_kept_since", "_least", "_queueing", "_rates", "_round_began",
+        "_round_min", "_stale", "_undrained",
+    )  # fmt: skip
 
     def __init__(self, mtu: int, initial_packets: int, ssthresh: int) -> None:
         super().__init__(mtu, initial_packets, ssthresh)
@@ -142,6 +168,11 @@ class Adaptive(NewReno):
         self._round_min = math.inf
         self._queueing = False
         self._stale = 0  # rounds in which next to nothing was sent, and the delay stayed
+        self._least = POLITE_MIN_PACKETS * mtu
+        self._kept_since = math.inf  # when the queue last began
+        self._drained_at = -math.inf
+        self._draining = 0  # rounds until it is
+        self._undrained = (0, 0.0)  # ``fresh``, and the delay, before that
 
     def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
         self._measure(acked, now, rto)
@@ -171,10 +202,11 @@ class Adaptive(NewReno):
         self._forget_path()
 
     def _forget_path(self) -> None:
-        self._stale = 0
+        self._stale = self._draining = 0
+        self._least = POLITE_MIN_PACKETS * self._mtu
         self._rates.clear()
         self._queueing = False
-        self.polite = UNLIMITED
+        self.polite = self.fresh = UNLIMITED
         self._delivered, self._round_min = 0, math.inf
 
     def _measure(self, acked: int, now: float, rto: RtoEstimator) -> None:
@@ -189,21 +221,48 @@ class Adaptive(NewReno):
         self._queueing = self._round_min > rto.min_rtt * (1 + QUEUE_SHARE) + 2 * rto.rttvar + QUEUE_SLACK_S
         if self._queueing and self.cwnd < self.ssthresh:
             self.ssthresh = self.cwnd
-        self._follow_queue(self._round_min - rto.min_rtt, rto)
+        if self._draining:
+            self._drain(self._round_min - rto.min_rtt, rto)
+        else:
+            self._follow_queue(self._round_min - rto.min_rtt, now, rto)
         self._delivered, self._round_began, self._round_min = 0, now, math.inf
 
-    def _follow_queue(self, queue_s: float, rto: RtoEstimator) -> None:
+    def _follow_queue(self, queue_s: float, now: float, rto: RtoEstimator) -> None:
         """A round has shown this least delay above the path's."""
         slack = max(rto.min_rtt * POLITE_SHARE, POLITE_SLACK_S)
         if queue_s > slack and self._rates:
-            filled, least = int(max(self._rates) * (rto.min_rtt + slack)), POLITE_MIN_PACKETS * self._mtu
-            self.polite = max(filled, least)
-            self._stale = self._stale + 1 if filled < least / 3 else 0
-            if self._stale >= STALE_ROUNDS:
-                self._forget_path()
-                rto.forget_minimum()
-        elif self.polite < UNLIMITED and queue_s < slack / 2:
-            self.polite += int(self.polite * POLITE_GROWTH)
+            rate = max(self._rates)
+            filled = int(rate * (rto.min_rtt + slack))
+            self.polite = max(filled, self._least)
+            self.fresh = max(int(rate * (rto.min_rtt + max(slack, FRESH_QUEUE_S))), self._least)
+            most = LITTLE_PACKETS * self._mtu
+            self._stale = self._stale + 1 if filled < most and self._delivered < 4 * most else 0
+            self._kept_since = min(self._kept_since, now)
+            patience = max(DRAIN_EVERY_S, DRAIN_EVERY_ROUNDS * rto.latest)
+            if now - self._drained_at > patience and (self._stale >= STALE_ROUNDS or now - self._kept_since > patience):
+                self._drained_at = now
+                self._undrained = (self.fresh, self._round_min)
+                self._draining, self.fresh = DRAIN_ROUNDS, DRAIN_PACKETS * self._mtu
+        elif queue_s < slack / 2:
+            self._kept_since = math.inf
+            if self.polite < UNLIMITED:
+                self.polite += int(self.polite * POLITE_GROWTH)
+            if self.fresh < UNLIMITED:
+                self.fresh += int(self.fresh * POLITE_GROWTH)
+
+    def _drain(self, queue_s: float, rto: RtoEstimator) -> None:
+        """A round of draining is over."""
+        self._draining -= 1
+        if self._draining:
+            return
+        self.fresh, before = self._undrained
+        self._stale = 0
+        if self._round_min <= before * DRAINED_SHARE:
+            self._least = SQUEEZED_MIN_PACKETS * self._mtu
+        elif queue_s > max(rto.min_rtt * POLITE_SHARE, POLITE_SLACK_S):
+            self._forget_path()
+            rto.forget_minimum()
+            self.ssthresh = UNLIMITED  # which the queue that was none had set: grow fast until there is one
 
 
 def make_controller(name: str, mtu: int, initial_packets: int, peer_window: int) -> CongestionController:

@@ -17,7 +17,7 @@ from ..chunks import (
     encode_forward_tsn,
 )
 from ..events import BufferedAmountLow, Event
-from .congestion import CongestionController, make_controller
+from .congestion import UNLIMITED, CongestionController, make_controller
 from .loss import LossDetector
 from .outstanding import (
     CHUNK,
@@ -44,6 +44,10 @@ _pack_data_header = struct.Struct(">LLQ").pack
 
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 PACKET_OVERHEAD = 12
+
+PROMPT_S = 0.01
+FRESH_FOR_S = 1.0
+"""For so long after one was sent, messages that may be lost are about, and the queue on the way is kept short."""
 
 
 class Sender:
@@ -83,6 +87,7 @@ class Sender:
         self._skip_at: float | None = None  # when what was given up is not waited for any longer
         self._forward_sent_at = float("-inf")
         self._last_sent_at = 0.0
+        self._fresh_until = float("-inf")  # messages that may be lost are about
 
     def use_packet_size(self, size: int) -> None:
         """From now on, fragments fill packets of `size` bytes; larger ones are not repeated until there is room."""
@@ -95,6 +100,14 @@ class Sender:
     def has_stuck(self) -> bool:
         """Whether chunks wait that the path does not carry any more."""
         return self.out.has_held
+
+    @property
+    def prompt_amount(self) -> int:
+        """Bytes that leave in a moment, by the window and the round trip."""
+        srtt = self.rto.srtt
+        if srtt is None:
+            return UNLIMITED
+        return int(min(self.congestion.cwnd, self.congestion.polite) * PROMPT_S / max(srtt, PROMPT_S))
 
     # What comes in
 
@@ -192,7 +205,10 @@ class Sender:
         if not before and now - self._last_sent_at > self.rto.timeout:
             self.congestion.on_idle()
         allowance = self.pacer.allowance(now)
-        room = self.congestion.cwnd - before
+        window = self.congestion.cwnd
+        if now < self._fresh_until and self.congestion.fresh < window:
+            window = self.congestion.fresh
+        room = window - before
         budget = min(room, allowance) if limit is None else min(room, allowance, limit)
         if self._first_retransmit or (has_lost and budget > 0):
             budget = self._collect_lost(now, chunks, budget)
@@ -214,7 +230,7 @@ class Sender:
             self._last_sent_at = now
             self._arm_t3(now)
             self._arm_probe(now)
-        if budget <= 0 and self.congestion.cwnd > out.flight and (out.has_lost or self._may_send_new()):
+        if budget <= 0 and window > out.flight and (out.has_lost or self._may_send_new()):
             self.pacer.hold(now)
 
     def _collect_lost(self, now: float, chunks: list[bytes], budget: int) -> int:
@@ -253,7 +269,7 @@ class Sender:
         queue, out, fragment_size = self.queue, self.out, self._fragment_size
         window = self.peer_window - out.flight
         while budget > 0 and (message := queue.next()) is not None:
-            if message.expires_at is not None and now >= message.expires_at:
+            if message.expires_at is not None and now >= message.expires_at and self._may_expire(message):
                 self._abandon(message, now)
                 self._give_up_front(now)
                 continue
@@ -288,6 +304,8 @@ class Sender:
             word |= FLAG_UNORDERED << 16
         if message.max_retransmits != 0:
             self._last_repeatable = tsn
+        else:
+            self._fresh_until = now + FRESH_FOR_S
         length = len(data) + DATA_HEADER_SIZE
         chunk = _pack_data_header(
             word | length, tsn & 0xFFFFFFFF, message.stream.id << 48 | message.ssn << 32 | message.ppid
@@ -331,6 +349,14 @@ class Sender:
         out.next_tsn = tsn
         out.flight += spent
         return spent
+
+    @staticmethod
+    def _may_expire(message: Message) -> bool:
+        """What is sent only once, and was begun in time, is sent to its end: in part it would be worth nothing."""
+        if message.max_retransmits == 0 and message.first_tsn >= 0:
+            return False
+        message.stream.expired += message.first_tsn < 0
+        return True
 
     @staticmethod
     def _begin(message: Message, tsn: int) -> None:
@@ -422,7 +448,9 @@ class Sender:
 
     def _abandon(self, message: Message, now: float) -> None:
         self.abandoned += 1
-        if message.last_tsn < 0:  # only the message that has its turn can be given up before its end
+        if message.first_tsn < 0:  # only the message that has its turn can be given up before its end
+            self.queue.skipped()
+        elif message.last_tsn < 0:
             self.queue.finished()
         self.out.abandon(message, now)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
+import sys
 import traceback
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
     from tests.support.servers import ServerUnderTest
 
+ROOT = Path(__file__).parents[2]
 SECRET = "the same passphrase everywhere"
 HKDF = lk.KeyDerivation.HKDF
 
@@ -96,15 +99,35 @@ async def test_s30_a_million_vectors_of_one_session(nursery: trio.Nursery) -> No
     assert len({seal(b"")[1] for _ in range(1_000_000)}) == 1_000_000
 
 
-async def test_s30_sessions_and_restarts_under_one_passphrase(nursery: trio.Nursery) -> None:
-    """100 sessions, three times: with the same keys in one process, and with keys made anew, as after a restart."""
-    used = set()
-    for _ in range(3):
-        encryption = keys()
+PROCESS = """
+import sys
+import trio
+import trio_livekit as lk
+from trio_livekit._session.sealing import Sealing
+
+async def main():
+    encryption = lk.Encryption(shared_key=sys.argv[1])
+    await encryption._prepare()
+    async with trio.open_nursery() as nursery:
         for _ in range(100):
-            session = await sealing(nursery, encryption)
-            used |= {session.seal(b"")[1].iv for _ in range(100)}
-    assert len(used) == 3 * 100 * 100
+            session = Sealing(encryption._options, nursery, lambda _: None)
+            session.on_joined("somebody")
+            for _ in range(100):
+                print(session.seal(b"")[1].iv.hex())
+
+trio.run(main)
+"""
+
+
+async def test_s30_sessions_and_restarts_under_one_passphrase(nursery: trio.Nursery) -> None:
+    """100 sessions with the same keys in this process, and in three others."""
+    encryption = keys()
+    sessions = [await sealing(nursery, encryption) for _ in range(100)]
+    used = [session.seal(b"")[1].iv for session in sessions for _ in range(100)]
+    for _ in range(3):
+        ran = await trio.run_process([sys.executable, "-c", PROCESS, SECRET], capture_stdout=True, cwd=ROOT)
+        used += [bytes.fromhex(line) for line in ran.stdout.decode().split()]
+    assert len(set(used)) == len(used) == 4 * 100 * 100
 
 
 async def test_s30_the_starts_of_sessions_are_as_random_as_their_bits_allow(nursery: trio.Nursery) -> None:

@@ -249,7 +249,7 @@ INDEX: dict[str, dict[str, str]] = {
     "S30": {
         "a million vectors of one session, of all that sealing does but the encryption":
             "security/test_encryption.py::test_s30_a_million_vectors_of_one_session",
-        "100 sessions, and 3 times keys made anew from one passphrase, as after a restart":
+        "100 sessions, 3 restarts of the process, one passphrase":
             "security/test_encryption.py::test_s30_sessions_and_restarts_under_one_passphrase",
         "the birthday bound":
             "security/test_encryption.py::test_s30_the_starts_of_sessions_are_as_random_as_their_bits_allow",

@@ -46,19 +46,27 @@ FRESH_QUEUE_S = 0.1
 
 LITTLE_PACKETS = 4
 STALE_ROUNDS = 4
-"""Delay that is there though next to nothing is sent, for so many rounds, may not be our queue: the path became longer,
-or others fill it. So the queue is drained, to see."""
+"""Delay that is there though next to nothing is sent, for so many rounds, is not our queue if less makes no difference:
+the path became longer, or others fill it, or what comes back waits. Then what was known of the path is forgotten."""
 
-DRAIN_PACKETS = 2
-DRAIN_ROUNDS = 2
-DRAINED_SHARE = 0.75
-"""To drain the queue, no more than this is sent for a round, and in the one after it is seen whether the delay fell
-below this share of what it was. If not, the queue is not ours, and what was known of the path is forgotten."""
+TEST_ROUNDS = 3
+TEST_PACKETS = 2
+TESTED_SHARE = 0.75
+"""To see whether a queue is ours, a third of what was sent is sent for some rounds. If the queue is below this share of
+what it was in the last of them, or short anyway, it is ours, and is kept short while messages that may be lost are
+about. If not, nobody would be served by sending less."""
 
-DRAIN_EVERY_S = 10.0
-DRAIN_EVERY_ROUNDS = 40
-"""At most so often, and if a queue is kept also at least: the least delay of the path, which is remembered for half a
-minute, would not be seen any more (BBR has ProbeRTT for that)."""
+TEST_EVERY_S = 10.0
+TEST_EVERY_ROUNDS = 40
+"""A queue that is kept is tested so often, with no more than ``TEST_PACKETS``: it hides the least delay of the path,
+which is remembered for half a minute, and would be taken for a part of that (BBR has ProbeRTT for that)."""
+
+LONG_QUEUE_S = 4 * FRESH_QUEUE_S
+RETEST_ROUNDS = 10
+RETEST_S = 2.0
+MAX_RETEST_S = 32.0
+"""One that was not ours is tested again after this time, and twice as long each time; one that was, and became long
+though it is kept short, after this time and so many rounds."""
 
 
 class CongestionController(Protocol):
@@ -156,8 +164,8 @@ class Adaptive(NewReno):
     """
 
     __slots__ = (
-        "_delivered", "_drained_at", "_draining", "_kept_since", "_least", "_queueing", "_rates", "_round_began",
-        "_round_min", "_stale", "_undrained",
+        "_before_test", "_delivered", "_is_ours", "_least", "_queueing", "_rates", "_retest_at", "_retest_s",
+        "_round_began", "_round_min", "_stale", "_test_at", "_test_rounds",
     )  # fmt: skip
 
     def __init__(self, mtu: int, initial_packets: int, ssthresh: int) -> None:
@@ -169,10 +177,12 @@ class Adaptive(NewReno):
         self._queueing = False
         self._stale = 0  # rounds in which next to nothing was sent, and the delay stayed
         self._least = POLITE_MIN_PACKETS * mtu
-        self._kept_since = math.inf  # when the queue last began
-        self._drained_at = -math.inf
-        self._draining = 0  # rounds until it is
-        self._undrained = (0, 0.0)  # ``fresh``, and the delay, before that
+        self._is_ours = False  # the queue, as far as was tested
+        self._test_at = -math.inf  # when to test it next
+        self._retest_at = -math.inf  # the same, if it is long
+        self._test_rounds = 0  # to go in the test under way
+        self._before_test = 0.0  # the queue in seconds
+        self._retest_s = RETEST_S
 
     def on_acked(self, acked: int, flight_before: int, now: float, rto: RtoEstimator, *, recovering: bool) -> None:
         self._measure(acked, now, rto)
@@ -202,7 +212,8 @@ class Adaptive(NewReno):
         self._forget_path()
 
     def _forget_path(self) -> None:
-        self._stale = self._draining = 0
+        self._stale = self._test_rounds = 0
+        self._is_ours = False
         self._least = POLITE_MIN_PACKETS * self._mtu
         self._rates.clear()
         self._queueing = False
@@ -221,8 +232,8 @@ class Adaptive(NewReno):
         self._queueing = self._round_min > rto.min_rtt * (1 + QUEUE_SHARE) + 2 * rto.rttvar + QUEUE_SLACK_S
         if self._queueing and self.cwnd < self.ssthresh:
             self.ssthresh = self.cwnd
-        if self._draining:
-            self._drain(self._round_min - rto.min_rtt, rto)
+        if self._test_rounds:
+            self._test(self._round_min - rto.min_rtt, now, rto)
         else:
             self._follow_queue(self._round_min - rto.min_rtt, now, rto)
         self._delivered, self._round_began, self._round_min = 0, now, math.inf
@@ -234,32 +245,38 @@ class Adaptive(NewReno):
             rate = max(self._rates)
             filled = int(rate * (rto.min_rtt + slack))
             self.polite = max(filled, self._least)
-            self.fresh = max(int(rate * (rto.min_rtt + max(slack, FRESH_QUEUE_S))), self._least)
             most = LITTLE_PACKETS * self._mtu
             self._stale = self._stale + 1 if filled < most and self._delivered < 4 * most else 0
-            self._kept_since = min(self._kept_since, now)
-            patience = max(DRAIN_EVERY_S, DRAIN_EVERY_ROUNDS * rto.latest)
-            if now - self._drained_at > patience and (self._stale >= STALE_ROUNDS or now - self._kept_since > patience):
-                self._drained_at = now
-                self._undrained = (self.fresh, self._round_min)
-                self._draining, self.fresh = DRAIN_ROUNDS, DRAIN_PACKETS * self._mtu
+            if now >= (self._retest_at if self._is_ours and queue_s > LONG_QUEUE_S else self._test_at):
+                enough = TEST_PACKETS * self._mtu
+                self.fresh = enough if self._is_ours else max(int(self._rates[-1] * rto.latest) // 3, enough)
+                self._test_rounds, self._before_test = TEST_ROUNDS, queue_s
+            elif self._is_ours:
+                self.fresh = max(int(rate * (rto.min_rtt + max(slack, FRESH_QUEUE_S))), self._least)
         elif queue_s < slack / 2:
-            self._kept_since = math.inf
             if self.polite < UNLIMITED:
                 self.polite += int(self.polite * POLITE_GROWTH)
             if self.fresh < UNLIMITED:
                 self.fresh += int(self.fresh * POLITE_GROWTH)
 
-    def _drain(self, queue_s: float, rto: RtoEstimator) -> None:
-        """A round of draining is over."""
-        self._draining -= 1
-        if self._draining:
+    def _test(self, queue_s: float, now: float, rto: RtoEstimator) -> None:
+        """A round of a test is over."""
+        self._test_rounds -= 1
+        if self._test_rounds:
             return
-        self.fresh, before = self._undrained
-        self._stale = 0
-        if self._round_min <= before * DRAINED_SHARE:
-            self._least = SQUEEZED_MIN_PACKETS * self._mtu
-        elif queue_s > max(rto.min_rtt * POLITE_SHARE, POLITE_SLACK_S):
+        self._is_ours = queue_s <= max(self._before_test * TESTED_SHARE, FRESH_QUEUE_S)
+        if self._is_ours:
+            self._stale, self._least = 0, SQUEEZED_MIN_PACKETS * self._mtu
+            self._test_at = now + max(TEST_EVERY_S, TEST_EVERY_ROUNDS * rto.latest)
+            self._retest_at = now + max(RETEST_S, RETEST_ROUNDS * rto.latest)
+            self._retest_s = RETEST_S
+            rate = max(self._rates, default=0.0)
+            self.fresh = max(int(rate * (rto.min_rtt + FRESH_QUEUE_S)), self._least)
+            return
+        self.fresh = UNLIMITED
+        self._test_at = now + self._retest_s
+        self._retest_s = min(2 * self._retest_s, MAX_RETEST_S)
+        if self._stale >= STALE_ROUNDS:
             self._forget_path()
             rto.forget_minimum()
             self.ssthresh = UNLIMITED  # which the queue that was none had set: grow fast until there is one

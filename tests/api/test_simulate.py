@@ -97,6 +97,8 @@ async def test_server_leave(server: ServerUnderTest, room_name: str) -> None:
             await room.simulate(Scenario.SERVER_LEAVE)
             await trio.sleep_forever()
     assert error.value.reason is room.disconnect_reason is lk.DisconnectReason.SERVER_SHUTDOWN
+    words = "disconnected from the room (SERVER_SHUTDOWN): the server ended the session, as it shuts down"
+    assert str(error.value) == words
     with pytest.raises(lk.RoomDisconnected):
         await room.simulate(Scenario.SERVER_LEAVE)
 

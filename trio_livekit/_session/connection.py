@@ -62,6 +62,15 @@ _PLAIN = Profile()
 
 _TRANSPORT = m.DisconnectReason.CONNECTION_TIMEOUT
 
+_WORDS = {
+    m.DisconnectReason.DUPLICATE_IDENTITY: ", as another client joined with the same identity",
+    m.DisconnectReason.SERVER_SHUTDOWN: ", as it shuts down",
+    m.DisconnectReason.PARTICIPANT_REMOVED: ", as somebody removed this participant",
+    m.DisconnectReason.ROOM_DELETED: ", as somebody deleted the room",
+    m.DisconnectReason.ROOM_CLOSED: ", as the room was closed",
+}
+"""What the names of the reasons, which stand before it, do not quite say."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -454,7 +463,7 @@ class Connection:
         remedy = _REMEDIES.get(leave.action, Remedy.NONE)
         if remedy is Remedy.RESUME and leave.reason is _TRANSPORT:
             self._must_restart_ice = True  # it is the path that the server lost
-        self._lose(Loss(remedy, leave.reason, f"the server ended the session: {leave.reason.name}"))
+        self._lose(Loss(remedy, leave.reason, f"the server ended the session{_WORDS.get(leave.reason, '')}"))
 
     def _lost_links(self, text: str, is_error: bool) -> None:
         """A server that ends a session says why, and closes the connections: which is seen first is chance.

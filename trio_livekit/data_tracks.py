@@ -134,6 +134,9 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
     def try_push(self, frame: DataTrackFrame | bytes, user_timestamp: int | None = None) -> None:
         """Send a frame now, or queue it if the network is not taking it; never waits.
 
+        A frame that has waited for 0.1 s is dropped, and counted in ``frames_dropped``, once there is a newer one of
+        the track: the newest always goes. The queue is full when 16 frames wait that are all younger than that.
+
         Raises ``PushError``: the queue is full, the frame is empty or too large, the track is not published, or there
         is no key to encrypt it with. The frame was then not sent, and is counted in ``statistics``. ``user_timestamp``
         goes with a frame given as bytes. If the track has just been ended from outside, the frame is dropped and
@@ -146,7 +149,7 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
             self._publication.push(whole.payload, whole.user_timestamp if user_timestamp is None else user_timestamp)
 
     async def send(self, value: DataTrackFrame | bytes) -> None:
-        """Send a frame, waiting while the track's queue is full.
+        """Send a frame, waiting while the track's queue is full. It is sent however old it becomes by waiting.
 
         Raises ``PushError`` as ``try_push`` does, but never for a full queue. If cancelled, the frame was not sent.
         """
@@ -164,7 +167,7 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
             await self._publication.wait_for_room()
 
     async def flush(self) -> None:
-        """Wait until every frame accepted so far has been handed to the network."""
+        """Wait until every frame accepted so far has been handed to the network, or dropped for a newer one."""
         await trio.lowlevel.checkpoint()
         await self._publication.wait_flushed()
 

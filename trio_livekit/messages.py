@@ -159,8 +159,9 @@ class MessagingRoom(RoomPart):
         """Send a data packet to those named, or to everyone else in the room.
 
         A reliable packet waits while the network does not take it, or while the room is reconnecting, and leaves in
-        the order of the calls; the receipt says what becomes of it. A lossy one never waits: what cannot leave at once
-        is dropped 0.3 s later, and there is no receipt. A call that is cancelled has sent nothing.
+        the order of the calls; the receipt says what becomes of it. A lossy one never waits: if nothing of it has left
+        0.3 s later it is dropped, and counted in ``room.stats()``; there is no receipt. A call that is cancelled has
+        sent nothing.
 
         Args:
             payload: up to about 63,900 bytes; text is sent as UTF-8.

@@ -42,6 +42,8 @@ WARM_S = 4.0
 DRAIN_S = 20.0
 """For what was sent to arrive, after the last was sent."""
 LEAVE_S = 10.0
+SETTLE_S = 2.0
+"""After it begins, and before it ends, of what is told of the time in between."""
 
 
 class Server:
@@ -526,7 +528,9 @@ def counted(broke: float, healed: float, sender: dict[str, Any], receiver: dict[
         sent, arrived, failed = ours["sent"], theirs["arrived"], ours["failed"]
         during = [n for n, at in sent.items() if at > broke - 0.5 and n in arrived]
         delays = sorted(1000 * (arrived[n] - sent[n]) for n in during)
-        meanwhile = sorted(1000 * (arrived[n] - sent[n]) for n in during if broke + 2 < sent[n] < healed - 2)
+        meanwhile = sorted(
+            1000 * (arrived[n] - sent[n]) for n in during if broke + SETTLE_S < sent[n] < healed - SETTLE_S
+        )
         after = [at for at in ours["acked"].values() if at > healed]
         found[kind] = {
             "sent": len(sent),
@@ -540,7 +544,8 @@ def counted(broke: float, healed: float, sender: dict[str, Any], receiver: dict[
             "resumed_s": round(min((at - healed for at in arrived.values() if at > healed), default=-1.0), 2),
             "p50": round(delays[len(delays) // 2]) if delays else -1,
             "p99": round(delays[int(len(delays) * 0.99)]) if delays else -1,
-            "meanwhile": [round(meanwhile[int(len(meanwhile) * q)]) for q in (0.5, 0.99)] if meanwhile else [],
+            "p50_meanwhile": round(meanwhile[len(meanwhile) // 2]) if meanwhile else -1,
+            "p99_meanwhile": round(meanwhile[int(len(meanwhile) * 0.99)]) if meanwhile else -1,
         }
     return found
 
@@ -563,7 +568,7 @@ def way_text(way: dict[str, Any], row: Row) -> str:
     if reliable["failed_count"]:
         parts[0] += f", {reliable['failed_count']} refused"
     if row.settings:
-        parts[0] += f", p50 {reliable['p50']} ms"
+        parts[0] += f", {_age(reliable)}"
         parts += [_aged(kind, way[kind]) for kind in "LT"]
     elif reliable["gap_s"] >= 0:
         parts.append(f"gap {reliable['gap_s']:.2f} s" if reliable["gap_s"] < 0.5 else f"gap {reliable['gap_s']:.1f} s")
@@ -578,7 +583,12 @@ def way_text(way: dict[str, Any], row: Row) -> str:
 def _aged(kind: str, flow: dict[str, Any]) -> str:
     share = lambda count: f"{100 * count / max(1, flow['sent']):.0f} %"  # noqa: E731
     refused = f", {share(flow['failed_count'])} refused" if flow["failed_count"] else ""
-    return f"{kind} p50 {flow['p50']} ms, {share(flow['lost'])} lost{refused}"
+    return f"{kind} {_age(flow)}, {share(flow['lost'])} lost{refused}"
+
+
+def _age(flow: dict[str, Any]) -> str:
+    """Median and 99th percentile while it lasted."""
+    return f"{flow['p50_meanwhile']}/{flow['p99_meanwhile']} ms"
 
 
 def events_text(found: dict[str, Any], row: Row) -> str:

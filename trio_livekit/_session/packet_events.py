@@ -25,8 +25,8 @@ class PacketStatistics:
     reliable_resent: int  # of those, sent once more because a session was replaced
     reliable_unacknowledged: int
     reliable_waiting: int  # for room in the channel, or for a connection
-    lossy_sent: int
-    lossy_dropped: int  # too old before the network took them, or there was no connection
+    lossy_sent: int  # handed to the channel
+    lossy_dropped: int  # 0.3 s old before anything of them had left, in the channel or before, or without a connection
     received: int  # that reached the application, or a call or a stream
     repeats: int  # dropped: seen before
     malformed: int  # dropped: not a packet

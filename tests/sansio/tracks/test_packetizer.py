@@ -186,7 +186,7 @@ def test_timestamp_advances_with_now() -> None:
 def test_packets_are_smaller_where_the_network_is_slow() -> None:
     """But never so small that a receiver would not keep all of a frame."""
     assert fitting_packet_size(1 << 40) == MTU
-    assert fitting_packet_size(30_000) == 7_500
+    assert fitting_packet_size(35_000) == 5_000
     assert fitting_packet_size(0) == SMALL_PACKET
     cutter = packetizer()
     cutter.use_packet_size(SMALL_PACKET)

@@ -50,7 +50,7 @@ _LARGEST_FAST_HEADER = 40
 
 def fitting_packet_size(polite_amount: int) -> int:
     """The size of packets of which a few are on the way while that is no queue: what comes next waits for one."""
-    return min(MTU, max(SMALL_PACKET, polite_amount // 4))
+    return min(MTU, max(SMALL_PACKET, polite_amount // 7))
 
 
 class Packetizer:

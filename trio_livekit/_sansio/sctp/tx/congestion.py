@@ -36,8 +36,8 @@ POLITE_SLACK_S = 0.015
 The delay of a busy machine has to fit into it, else it would be taken for a queue of the network."""
 
 POLITE_MIN_PACKETS = 7
-SQUEEZED_MIN_PACKETS = 4
-"""The least that is sent in any case; less where a queue that was seen to be ours is long with less."""
+FRESH_MIN_PACKETS = 4
+"""What may be on the way in any case, of messages that may be lost and of all."""
 
 POLITE_GROWTH = 1 / 8
 
@@ -164,7 +164,7 @@ class Adaptive(NewReno):
     """
 
     __slots__ = (
-        "_before_test", "_delivered", "_is_ours", "_least", "_queueing", "_rates", "_retest_at", "_retest_s",
+        "_before_test", "_delivered", "_is_ours", "_queueing", "_rates", "_retest_at", "_retest_s",
         "_round_began", "_round_min", "_stale", "_test_at", "_test_rounds",
     )  # fmt: skip
 
@@ -176,7 +176,6 @@ class Adaptive(NewReno):
         self._round_min = math.inf
         self._queueing = False
         self._stale = 0  # rounds in which next to nothing was sent, and the delay stayed
-        self._least = POLITE_MIN_PACKETS * mtu
         self._is_ours = False  # the queue, as far as was tested
         self._test_at = -math.inf  # when to test it next
         self._retest_at = -math.inf  # the same, if it is long
@@ -214,7 +213,6 @@ class Adaptive(NewReno):
     def _forget_path(self) -> None:
         self._stale = self._test_rounds = 0
         self._is_ours = False
-        self._least = POLITE_MIN_PACKETS * self._mtu
         self._rates.clear()
         self._queueing = False
         self.polite = self.fresh = UNLIMITED
@@ -244,15 +242,15 @@ class Adaptive(NewReno):
         if queue_s > slack and self._rates:
             rate = max(self._rates)
             filled = int(rate * (rto.min_rtt + slack))
-            self.polite = max(filled, self._least)
-            most = LITTLE_PACKETS * self._mtu
-            self._stale = self._stale + 1 if filled < most and self._delivered < 4 * most else 0
+            self.polite = max(filled, POLITE_MIN_PACKETS * self._mtu)
+            little = LITTLE_PACKETS * self._mtu
+            self._stale = self._stale + 1 if filled < little and self._delivered < 4 * little else 0
             if now >= (self._retest_at if self._is_ours and queue_s > LONG_QUEUE_S else self._test_at):
                 enough = TEST_PACKETS * self._mtu
                 self.fresh = enough if self._is_ours else max(int(self._rates[-1] * rto.latest) // 3, enough)
                 self._test_rounds, self._before_test = TEST_ROUNDS, queue_s
             elif self._is_ours:
-                self.fresh = max(int(rate * (rto.min_rtt + max(slack, FRESH_QUEUE_S))), self._least)
+                self.fresh = max(int(rate * (rto.min_rtt + max(slack, FRESH_QUEUE_S))), FRESH_MIN_PACKETS * self._mtu)
         elif queue_s < slack / 2:
             if self.polite < UNLIMITED:
                 self.polite += int(self.polite * POLITE_GROWTH)
@@ -266,12 +264,12 @@ class Adaptive(NewReno):
             return
         self._is_ours = queue_s <= max(self._before_test * TESTED_SHARE, FRESH_QUEUE_S)
         if self._is_ours:
-            self._stale, self._least = 0, SQUEEZED_MIN_PACKETS * self._mtu
+            self._stale = 0
             self._test_at = now + max(TEST_EVERY_S, TEST_EVERY_ROUNDS * rto.latest)
             self._retest_at = now + max(RETEST_S, RETEST_ROUNDS * rto.latest)
             self._retest_s = RETEST_S
             rate = max(self._rates, default=0.0)
-            self.fresh = max(int(rate * (rto.min_rtt + FRESH_QUEUE_S)), self._least)
+            self.fresh = max(int(rate * (rto.min_rtt + FRESH_QUEUE_S)), FRESH_MIN_PACKETS * self._mtu)
             return
         self.fresh = UNLIMITED
         self._test_at = now + self._retest_s

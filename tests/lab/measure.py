@@ -1,21 +1,22 @@
 """Measures what docs/guide/bad-networks.md shows, and writes it there.
 
-    python -m tests.lab.measure [links] [goodput] [NAME OF A CONDITION ...]
+    python -m tests.lab.measure [links] [goodput] [sharing] [NAME OF A CONDITION ...]
 
 ``links``: one client on a bad network, another one beside the server, livekit-server between them; both send numbered
 reliable and lossy packets and data-track frames for a while. ``goodput``: one stream over a long path with loss, ours
-and pion's in turn, through the relay.
+and pion's in turn, through the relay. ``sharing``: both at the same time, on one link.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import sys
 import tempfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import trio
 
@@ -24,6 +25,7 @@ from benchmarks.peers import find_peer
 from benchmarks.scenario import OURSELVES, Peer
 from benchmarks.worker import Worker, open_workers
 from trio_livekit.testing.faults import BLOCKED, LinkModel, udp_payload
+from trio_livekit.testing.pair import Link
 
 from ..support.livekit import LiveKitServer, find_server, run_server
 from .relay import open_relay
@@ -255,23 +257,28 @@ ROUNDS = 3
 
 async def through_relay(left: Worker, right: Worker, model: LinkModel, seed: int) -> float:
     """Megabytes per second of a reliable stream of 16 KiB messages from left to right."""
+    target, answer = _introduce(left, right)
+    async with open_relay(target, model=model, seed=seed) as relay:
+        return await trio.to_thread.run_sync(_flood, left, right, relay.redirect(answer), GOODPUT_S)
+
+
+def _introduce(left: Worker, right: Worker) -> tuple[tuple[str, int], str]:
+    """Where the right one is to be reached, and its answer to the left one, which it cannot reach by itself."""
     offer = left.ask("offer")["sdp"]
     hidden = "".join(line for line in offer.splitlines(keepends=True) if "candidate" not in line)
     answer = right.ask("answer", sdp=hidden)["sdp"]
     [line, *_] = [line for line in answer.splitlines() if line.startswith("a=candidate") and " 127.0.0.1 " in line]
-    target = (line.split()[4], int(line.split()[5]))
-    async with open_relay(target, model=model, seed=seed) as relay:
-        return await trio.to_thread.run_sync(_flood, left, right, relay.redirect(answer))
+    return (line.split()[4], int(line.split()[5])), answer
 
 
-def _flood(left: Worker, right: Worker, answer: str) -> float:
+def _flood(left: Worker, right: Worker, answer: str, seconds: float) -> float:
     left.ask("accept", sdp=answer)
     for worker in (left, right):
         worker.tell("wait_open")
     for worker in (left, right):
         worker.answer()
     right.ask("expect", channel="reliable", size=16384)
-    left.tell("send", channel="reliable", size=16384, seconds=GOODPUT_S)
+    left.tell("send", channel="reliable", size=16384, seconds=seconds)
     sent = left.answer(180)["sent"]
     right.tell("received", sent=sent, quiet_s=20.0)
     found = right.answer(180)
@@ -301,15 +308,79 @@ def _goodput_cells(rates: dict[str, list[float]]) -> list[str]:
     return [*texts, f"{ours / pion:.1f}"]
 
 
+# --- sharing ----------------------------------------------------------------------------------------------------------
+
+SHARED = LinkModel(delay_s=0.05, rate_bps=20e6)
+ROUND_TRIP_BYTES = 250_000
+"""What is on the way in a round trip of 100 ms at 20 Mbit/s."""
+QUEUES = {"a third of a round trip": 1 / 3, "one round trip": 1, "three round trips": 3}
+SHARING_S = 30.0
+
+
+class SharedLink(Link):
+    """One of several links that are one wire: each waits until it is free."""
+
+    wire: ClassVar[list[float]] = [0.0]
+
+    @property
+    def _free_at(self) -> float:
+        return self.wire[0]
+
+    @_free_at.setter
+    def _free_at(self, at: float) -> None:
+        self.wire[0] = max(at, self.wire[0])
+
+
+async def side_by_side(flows: dict[str, list[Worker]], model: LinkModel) -> dict[str, float]:
+    """Megabytes per second of a reliable stream of each pair of workers, through one bottleneck at the same time."""
+    SharedLink.wire[0] = 0.0
+    rates: dict[str, float] = {}
+    async with contextlib.AsyncExitStack() as stack:
+        answers: dict[str, str] = {}
+        for name, (left, right) in flows.items():
+            target, answer = _introduce(left, right)
+            relay = await stack.enter_async_context(open_relay(target, model=model, back=LinkModel(delay_s=0.05)))
+            relay.up.__class__ = SharedLink
+            answers[name] = relay.redirect(answer)
+
+        async def flood(name: str, left: Worker, right: Worker) -> None:
+            rates[name] = await trio.to_thread.run_sync(_flood, left, right, answers[name], SHARING_S)
+
+        async with trio.open_nursery() as nursery:
+            for name, (left, right) in flows.items():
+                nursery.start_soon(flood, name, left, right)
+    return rates
+
+
+def measure_sharing() -> None:
+    """Ours beside pion's on one link, with queues of several lengths."""
+    ours = Peer(OURSELVES, "this tree", python=Path(sys.executable))
+    for name, share in QUEUES.items():
+        model = replace(SHARED, queue_bytes=int(share * ROUND_TRIP_BYTES))
+        with open_workers(ours, "channel") as first, open_workers(find_peer("pion"), "channel") as second:
+            rates = run(side_by_side, {"trio_livekit": first, "pion": second}, model)
+        keep("sharing", name, rates)
+        print("sharing", name, rates, flush=True)
+    heads = ["queue", "ours, Mbit/s", "pion, Mbit/s", "fairness index (Jain)"]
+    show("sharing", heads, ([name, *_sharing_cells(load()["sharing"][name])] for name in QUEUES))
+
+
+def _sharing_cells(rates: dict[str, float]) -> list[str]:
+    both = [rates["trio_livekit"], rates["pion"]]
+    return [*(f"{8 * rate:.1f}" for rate in both), f"{sum(both) ** 2 / 2 / sum(rate**2 for rate in both):.2f}"]
+
+
 # --- the document -----------------------------------------------------------------------------------------------------
 
 
 def main(chosen: list[str]) -> None:
-    names = [name for name in chosen if name not in ("links", "goodput")]
+    names = [name for name in chosen if name not in ("links", "goodput", "sharing")]
     if names or "links" in chosen or not chosen:
         measure_links(names)
     if "goodput" in chosen or not chosen:
         measure_goodput()
+    if "sharing" in chosen or not chosen:
+        measure_sharing()
 
 
 if __name__ == "__main__":

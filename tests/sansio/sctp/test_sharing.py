@@ -42,9 +42,16 @@ def test_two_flows_share_a_link_fairly(model: LinkModel):
 
 
 @pytest.mark.parametrize("newcomer", ["adaptive", "newreno"])
-def test_newreno_gets_its_share_too(newcomer: str):
+@pytest.mark.parametrize(
+    "model",
+    [
+        LinkModel(delay_s=0.02, rate_bps=4e6, queue_bytes=40_000),
+        LinkModel(delay_s=0.05, rate_bps=4e6, queue_bytes=17_000),
+    ],
+    ids=["two round trips of queue", "a third of one"],
+)
+def test_newreno_gets_its_share_too(newcomer: str, model: LinkModel):
     other = {"adaptive": "newreno", "newreno": "adaptive"}[newcomer]
-    model = LinkModel(delay_s=0.02, rate_bps=4e6, queue_bytes=40_000)
     assert jain(share(Flow(1, congestion=other), Flow(100, congestion=newcomer), model)) > 0.9
 
 

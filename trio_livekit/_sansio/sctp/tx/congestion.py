@@ -149,12 +149,13 @@ class NewReno:
 class Adaptive(NewReno):
     """NewReno that asks whether a loss came with a queue, for paths that lose packets at random (radio).
 
-    Two measurements of the last rounds steer it: the rate at which data was delivered, and the delay above the
-    path's minimum, which is the queue we have built. As in TCP Westwood (Mascolo and others, 2001), a loss shrinks
-    the window to what that rate fills, never below half; on a path with random loss that is hardly less than it was,
-    behind a full queue it is much less. While no queue shows, the window grows by a small share of itself each round
-    trip, enough to outgrow a few per cent of random loss; with a queue, by one packet, as NewReno does. Slow start
-    ends at the first sign of a queue, before it overflows (the idea of HyStart, RFC 9406).
+    Two measurements of the last rounds steer it: the rate at which data was delivered, and the delay above the path's
+    minimum, which is the queue we have built. As in TCP Westwood (Mascolo and others, 2001), a loss shrinks the
+    window to what that rate fills, never below half; on a path with random loss that is hardly less than it was.
+    Where the latest packet waited in a queue, be it a short one, the window is halved, as others do there. While no
+    queue shows, the window grows by a small share of itself each round trip, enough to outgrow a few per cent of
+    random loss; with a queue, by one packet, as NewReno does. Slow start ends at the first sign of a queue, before it
+    overflows (the idea of HyStart, RFC 9406).
 
     A queue is fair to other senders, who have to build one as well, but it delays the reliable messages of the same
     association. Messages that may be lost want to be fresh rather than many, so they are begun only while the queue
@@ -202,7 +203,8 @@ class Adaptive(NewReno):
     def on_loss(self, flight: int, now: float, rto: RtoEstimator) -> None:
         before = self.cwnd
         super().on_loss(flight, now, rto)
-        if self._rates:
+        is_behind_queue = rto.latest - rto.min_rtt > rto.min_rtt * QUEUE_SHARE + QUEUE_SLACK_S
+        if self._rates and not is_behind_queue:
             filled = int(max(self._rates) * rto.min_rtt)
             self.cwnd = self.ssthresh = max(self.ssthresh, min(filled, before))
 

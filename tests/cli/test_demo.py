@@ -130,16 +130,20 @@ def test_a_live_table_on_a_terminal():
     pytest.importorskip("rich")
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
-    with program.started("demo", "--seconds", "0.8", stdout=theirs) as process:
+    with program.started("demo", "--seconds", "20", stdout=theirs) as process:
         os.close(theirs)
         output = b""
+        interrupted = False
         try:
             while chunk := os.read(ours, 65536):
                 output += chunk
+                if not interrupted and "▁".encode() in output:
+                    interrupted = True
+                    process.send_signal(signal.SIGINT)
         except OSError:  # how Linux says that the other end is closed
             pass
         os.close(ours)
-        assert process.wait(program.TIMEOUT_S) == 0
+        assert process.wait(program.TIMEOUT_S) == 130
         assert process.stderr.read() == b""
     text = output.decode()
     assert "frames/s" in text

@@ -89,6 +89,8 @@ class BadEndpoint:
 
     def rebind(self) -> None:
         """Use another port from now on, of which the client knows nothing."""
+        if self._closed:
+            return
         before, self._endpoint = self._endpoint, UdpEndpoint.bind(self.local_address[0])
         before.close()
 

@@ -104,9 +104,7 @@ async def connect(
     """
     if not trio.lowlevel.in_trio_task():
         raise RuntimeError("trio_livekit runs under trio, as in trio.run(main); asyncio cannot run it")
-    if not isinstance(
-        reconnect, ReconnectPolicy | None
-    ):  # which would show when the connection is lost, and not before
+    if not isinstance(reconnect, ReconnectPolicy | None):  # it would show when the connection is lost, and not before
         raise TypeError(f"reconnect is a ReconnectPolicy, or None for not at all, not {type(reconnect).__name__}")
     room = Room()
     profile = _profile(metadata, attributes)

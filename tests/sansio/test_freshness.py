@@ -59,7 +59,7 @@ class Starved:
         self.packetizer.use_packet_size(fitting_packet_size(self.association.polite_amount))
         frame = b"%06d" % len(self.pushed[TRACK]) + bytes(self.frame_bytes - 6)
         self.pushed[TRACK].append(now)
-        if not self.frames.has_room(7, now):
+        if not self.frames.make_room(7, now):
             self.refused += 1
             return
         assert self.frames.push(7, self.packetizer.packetize(frame, now), now)

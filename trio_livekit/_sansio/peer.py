@@ -212,20 +212,18 @@ class Peer:
         """
         return self._started().open(label, ordered=ordered, max_retransmits=max_retransmits, now=now)
 
-    def send(self, channel_id: int, data: bytes, now: float, *, text: bool = False) -> None:
-        """Queue one message. Raises ``TransportError`` when the channel is not open, or the connection is over."""
+    def send(
+        self, channel_id: int, data: bytes, now: float, *, text: bool = False, lifetime_s: float | None = None,
+        more: bool = False,
+    ) -> None:  # fmt: skip
+        """Queue one message. Raises ``TransportError`` when the channel is not open, or the connection is over.
+
+        `lifetime_s` and `more` are those of ``Association.send``.
+        """
         channels = self._channels
         if channels is None or self._over:
             channels = self._started()
-        channels.send(channel_id, data, text=text, now=now)
-
-    def send_until(self, channel_id: int, data: bytes, expires_at: float, now: float) -> None:
-        """Queue one message that is given up if nothing of it has been sent when it ``expires_at``. Raises the same."""
-        self._started().send_until(channel_id, data, expires_at, now)
-
-    def send_part(self, channel_id: int, data: bytes, more: bool, now: float) -> None:
-        """Queue one message of several that belong together: with ``more`` to follow. Raises the same."""
-        self._started().send_part(channel_id, data, more, now)
+        channels.send(channel_id, data, text=text, now=now, lifetime_s=lifetime_s, more=more)
 
     def withdraw(self, channel_id: int) -> list[bytes]:
         """Take back the messages of a channel of which nothing has been sent, in order."""

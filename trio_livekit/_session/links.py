@@ -219,11 +219,8 @@ class Links:
 
         On a channel that is closed they are lost, as they are with a connection.
         """
-        channel_id = self._channels.get(label)
+        channel_id = self._count_sent(label, len(messages), sum(map(len, messages)))
         if channel_id is not None:
-            traffic = self._traffic[label]
-            traffic.messages_sent += len(messages)
-            traffic.bytes_sent += sum(map(len, messages))
             try:
                 self._publisher.send_all(channel_id, messages, now)
             except TransportError:  # the server is closing it, which will be told in a moment
@@ -232,21 +229,15 @@ class Links:
 
     def send_until(self, label: str, messages: list[tuple[float, bytes]], now: float) -> None:
         """Send messages that may be lost, each of which is given up if nothing of it has left by its time."""
-        channel_id = self._channels.get(label)
+        channel_id = self._count_sent(label, len(messages), sum(len(message) for _, message in messages))
         if channel_id is not None:
-            traffic = self._traffic[label]
-            traffic.messages_sent += len(messages)
-            traffic.bytes_sent += sum(len(message) for _, message in messages)
             with suppress(TransportError):  # the server is closing it, which will be told in a moment
                 self._publisher.send_all_until(channel_id, messages, now)
 
     def send_together(self, label: str, messages: list[bytes], now: float, *, more: bool) -> None:
         """Send messages that may be lost and belong together; with ``more`` that will follow."""
-        channel_id = self._channels.get(label)
+        channel_id = self._count_sent(label, len(messages), sum(map(len, messages)))
         if channel_id is not None:
-            traffic = self._traffic[label]
-            traffic.messages_sent += len(messages)
-            traffic.bytes_sent += sum(map(len, messages))
             with suppress(TransportError):  # as in ``send_until``
                 self._publisher.send_together(channel_id, messages, now, more=more)
 
@@ -256,10 +247,17 @@ class Links:
         if channel_id is None:
             return []
         messages = self._publisher.withdraw(channel_id)
-        traffic = self._traffic[label]
-        traffic.messages_sent -= len(messages)
-        traffic.bytes_sent -= sum(map(len, messages))
+        self._count_sent(label, -len(messages), -sum(map(len, messages)))
         return messages
+
+    def _count_sent(self, label: str, messages: int, size: int) -> int | None:
+        """So many messages and bytes are sent on a channel, if it is there; returns its id."""
+        channel_id = self._channels.get(label)
+        if channel_id is not None:
+            traffic = self._traffic[label]
+            traffic.messages_sent += messages
+            traffic.bytes_sent += size
+        return channel_id
 
     def expired_count(self, label: str) -> int:
         """Messages of a channel that were given up for their age before anything of them was sent."""

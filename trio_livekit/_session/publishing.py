@@ -260,7 +260,7 @@ class Publishing:
         links = self._links
         assert links is not None  # else it was not asked for
         now = trio.current_time()
-        if not queue.has_room(handle, now):
+        if not queue.make_room(handle, now):
             text = f"{publication.name!r} has its fill of frames waiting to be sent"
             raise PushError(PushErrorReason.QUEUE_FULL, text)
         if now >= self._look_at:

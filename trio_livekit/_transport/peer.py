@@ -206,7 +206,7 @@ class PeerConnection:
         """Send several messages, each of which is given up if nothing of it has left by its time."""
         size = 0
         for expires_at, message in messages:
-            self._core.send_until(channel_id, message, expires_at, now)
+            self._core.send(channel_id, message, now, lifetime_s=expires_at - now)
             size += len(message)
         self._flush_or_gather(now, size)
 
@@ -214,7 +214,7 @@ class PeerConnection:
         """Send several messages of which nothing else is to be sent in between; with ``more`` that will follow."""
         size, last = 0, len(messages) - 1
         for index, message in enumerate(messages):
-            self._core.send_part(channel_id, message, more or index < last, now)
+            self._core.send(channel_id, message, now, more=more or index < last)
             size += len(message)
         self._flush_or_gather(now, size)
 

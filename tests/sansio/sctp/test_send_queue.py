@@ -25,10 +25,16 @@ def take(queue: SendQueue) -> str | None:
     return message.data.rstrip(b".").decode()
 
 
-def test_messages_that_belong_together_are_sent_together() -> None:
+def four_of_one() -> SendQueue:
+    """Messages ``r0`` to ``r3`` wait on the first stream."""
     queue = SendQueue()
     for number in range(4):
         push(queue, 1, f"r{number}")
+    return queue
+
+
+def test_messages_that_belong_together_are_sent_together() -> None:
+    queue = four_of_one()
     for number in range(3):
         push(queue, 2, f"t{number}", more=number < 2)
     push(queue, 2, "next")
@@ -36,9 +42,7 @@ def test_messages_that_belong_together_are_sent_together() -> None:
 
 
 def test_what_belongs_to_a_message_that_has_left_goes_next() -> None:
-    queue = SendQueue()
-    for number in range(4):
-        push(queue, 1, f"r{number}")
+    queue = four_of_one()
     push(queue, 2, "t0", more=True)
     assert [take(queue) for _ in range(3)] == ["r0", "t0", "r1"]
     push(queue, 2, "t1")
@@ -46,9 +50,7 @@ def test_what_belongs_to_a_message_that_has_left_goes_next() -> None:
 
 
 def test_a_stream_that_was_idle_does_not_wait_for_their_end() -> None:
-    queue = SendQueue()
-    for number in range(4):
-        push(queue, 1, f"r{number}")
+    queue = four_of_one()
     for number in range(4):
         push(queue, 2, f"t{number}", more=number < 3)
     assert [take(queue) for _ in range(2)] == ["r0", "t0"]

@@ -51,19 +51,19 @@ def test_small_frames_leave_at_once_and_take_turns() -> None:
 def test_the_newest_frame_of_a_full_track_is_refused_and_others_are_not() -> None:
     queue = SendQueue(frames_per_track=2)
     assert [queue.push(1, frame(name), PROMISED) for name in "abc"] == [True, True, False]
-    assert not queue.has_room(1, 0.0)
-    assert queue.has_room(2, 0.0)
+    assert not queue.make_room(1, 0.0)
+    assert queue.make_room(2, 0.0)
     assert queue.push(2, frame("x"), PROMISED)
     assert names(queue.packets_to_send(0, 0.0)) == ["a0", "x0", "b0"]
-    assert queue.has_room(1, 0.0)
+    assert queue.make_room(1, 0.0)
 
 
 def test_a_frame_that_is_too_old_gives_its_place_to_the_newest() -> None:
     queue = SendQueue(frames_per_track=2)
     queue.push(1, frame("a"), 0.0)
     queue.push(1, frame("b"), 0.05)
-    assert not queue.has_room(1, 0.09)
-    assert queue.has_room(1, FRESH_S)
+    assert not queue.make_room(1, 0.09)
+    assert queue.make_room(1, FRESH_S)
     assert queue.push(1, frame("c"), FRESH_S)
     assert queue.take_outdated() == {1: 1}
     assert queue.take_outdated() == {}
@@ -371,7 +371,7 @@ def test_every_frame_leaves_whole_and_in_order_or_is_counted(
     for step, (kind, first, second) in enumerate(story):
         if kind in ("push", "promise"):
             packets = frame(f"{first}-{step}-{second}-", second, 500)
-            room = queue.has_room(first, now)
+            room = queue.make_room(first, now)
             assert queue.push(first, packets, PROMISED if kind == "promise" else now) is room
             if room:
                 accepted[first].append(packets)

@@ -89,8 +89,13 @@ class DataChannels:
         self.association.send(channel_id, PPID_DCEP, message, now=now)
         return channel_id
 
-    def send(self, channel_id: int, data: bytes, *, text: bool = False, now: float) -> None:
+    def send(
+        self, channel_id: int, data: bytes, *, text: bool = False, now: float, lifetime_s: float | None = None,
+        more: bool = False,
+    ) -> None:  # fmt: skip
         """Queue one message; `text` says that it is UTF-8 to be delivered as a string.
+
+        `lifetime_s`, if not that of the channel, and `more` are those of ``Association.send``.
 
         Raises ``ValueError`` when it is above the peer's maximum, ``TransportError`` when the channel is not open.
         """
@@ -103,21 +108,8 @@ class DataChannels:
             ppid = PPID_EMPTY_TEXT if text else PPID_EMPTY_BINARY
             data = b"\0"
         self.association.send(
-            channel_id, ppid, data, now=now, ordered=channel.ordered,
-            max_retransmits=channel.open.max_retransmits, lifetime_s=channel.lifetime_s,
-        )  # fmt: skip
-
-    def send_until(self, channel_id: int, data: bytes, expires_at: float, now: float) -> None:
-        """Queue one binary message that is given up if nothing of it has been sent when it ``expires_at``.
-
-        Raises what ``send`` does.
-        """
-        channel = self._channels.get(channel_id)
-        if channel is None or channel.state is ChannelState.CLOSING or channel.state is ChannelState.REFUSED:
-            raise TransportError(f"channel {channel_id} is not open")
-        self.association.send(
-            channel_id, PPID_BINARY, data, now=now, ordered=channel.ordered,
-            max_retransmits=channel.open.max_retransmits, lifetime_s=expires_at - now,
+            channel_id, ppid, data, now=now, ordered=channel.ordered, max_retransmits=channel.open.max_retransmits,
+            lifetime_s=channel.lifetime_s if lifetime_s is None else lifetime_s, more=more,
         )  # fmt: skip
 
     def close(self, channel_id: int, now: float) -> None:
@@ -135,16 +127,6 @@ class DataChannels:
     def unsent_amount(self, channel_id: int) -> int:
         """Bytes of the channel's messages of which nothing has been sent yet."""
         return self.association.unsent_amount(channel_id)
-
-    def send_part(self, channel_id: int, data: bytes, more: bool, now: float) -> None:
-        """Queue one binary message of several that belong together: with ``more`` to follow. Raises the same."""
-        channel = self._channels.get(channel_id)
-        if channel is None or channel.state is ChannelState.CLOSING or channel.state is ChannelState.REFUSED:
-            raise TransportError(f"channel {channel_id} is not open")
-        self.association.send(
-            channel_id, PPID_BINARY, data, now=now, ordered=channel.ordered,
-            max_retransmits=channel.open.max_retransmits, lifetime_s=channel.lifetime_s, more=more,
-        )  # fmt: skip
 
     def withdraw(self, channel_id: int) -> list[bytes]:
         """Take back the messages of a channel of which nothing has been sent, in order."""

@@ -144,12 +144,12 @@ class SendQueue:
             queue.append((since, packets))
         return True
 
-    def has_room(self, track: int, now: float) -> bool:
-        """Whether ``push`` would accept a frame of this track. One that has waited for too long makes room for it."""
+    def make_room(self, track: int, now: float) -> bool:
+        """Whether ``push`` accepts a frame of this track now. One that has waited for too long is dropped for it."""
         queue = self._queues.get(track)
-        return queue is None or len(queue) < self._frames_per_track or self._make_room(track, queue, now)
+        return queue is None or len(queue) < self._frames_per_track or self._drop_outdated(track, queue, now)
 
-    def _make_room(self, track: int, queue: deque[tuple[float, list[bytes]]], now: float) -> bool:
+    def _drop_outdated(self, track: int, queue: deque[tuple[float, list[bytes]]], now: float) -> bool:
         for index in range(self._in_progress == track, len(queue)):
             if now - queue[index][0] >= FRESH_S:
                 del queue[index]

@@ -247,8 +247,7 @@ class Adaptive(NewReno):
         """A round has shown this least delay above the path's."""
         slack = max(rto.min_rtt * POLITE_SHARE, POLITE_SLACK_S)
         if queue_s > slack and self._rates:
-            rate = max(self._rates)
-            filled = int(rate * (rto.min_rtt + slack))
+            filled = self._filled(slack, rto)
             self.polite = max(filled, POLITE_MIN_PACKETS * self._mtu)
             little = LITTLE_PACKETS * self._mtu
             self._stale = self._stale + 1 if filled < little and self._delivered < 4 * little else 0
@@ -259,13 +258,21 @@ class Adaptive(NewReno):
                 self.fresh = enough if self._is_ours else max(int(self._rates[-1] * rto.latest) // 3, enough)
                 self._test_rounds, self._before_test = TEST_ROUNDS, queue_s
             elif self._is_ours:
-                self.fresh = max(int(rate * (rto.min_rtt + max(slack, FRESH_QUEUE_S))), FRESH_MIN_PACKETS * self._mtu)
+                self._keep_queue(max(slack, FRESH_QUEUE_S), rto)
         elif queue_s < slack / 2:
             self._kept = 0
             if self.polite < UNLIMITED:
                 self.polite += int(self.polite * POLITE_GROWTH)
             if self.fresh < UNLIMITED:
                 self.fresh += int(self.fresh * POLITE_GROWTH)
+
+    def _filled(self, queue_s: float, rto: RtoEstimator) -> int:
+        """Bytes on the way that fill the path, and a queue of so many seconds."""
+        return int(max(self._rates, default=0.0) * (rto.min_rtt + queue_s))
+
+    def _keep_queue(self, queue_s: float, rto: RtoEstimator) -> None:
+        """From now on it is no longer than this, while messages that may be lost are about."""
+        self.fresh = max(self._filled(queue_s, rto), FRESH_MIN_PACKETS * self._mtu)
 
     def _test(self, queue_s: float, now: float, rto: RtoEstimator) -> None:
         """A round of a test is over."""
@@ -278,8 +285,7 @@ class Adaptive(NewReno):
             self._test_at = now + max(TEST_EVERY_S, TEST_EVERY_ROUNDS * rto.latest)
             self._retest_at = now + max(RETEST_S, RETEST_ROUNDS * rto.latest)
             self._retest_s = RETEST_S
-            rate = max(self._rates, default=0.0)
-            self.fresh = max(int(rate * (rto.min_rtt + FRESH_QUEUE_S)), FRESH_MIN_PACKETS * self._mtu)
+            self._keep_queue(FRESH_QUEUE_S, rto)
             return
         self.fresh = UNLIMITED
         self._test_at = now + self._retest_s

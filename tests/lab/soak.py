@@ -90,9 +90,9 @@ class Ledger:
 
     def __init__(self) -> None:
         self.last: int | None = None
-        self.epochs: tuple[int, int] = (0, 0)  # sessions of the receiver and of the sender, when the last one came
+        self.epochs: tuple[str, int] = ("", 0)  # sessions of the receiver and of the sender, when the last one came
 
-    def on_packet(self, tally: Tally, pair: str, number: int, epochs: tuple[int, int]) -> None:
+    def on_packet(self, tally: Tally, pair: str, number: int, epochs: tuple[str, int]) -> None:
         tally.add("reliable received")
         if self.last is not None:
             if number <= self.last:
@@ -115,8 +115,7 @@ class Client:
     def __init__(self, hall: Hall, identity: str, room: lk.Room, proxy: SignalProxy, sockets: BadSockets) -> None:
         self.hall, self.identity, self.room, self.proxy, self.sockets = hall, identity, room, proxy, sockets
         self.tally = hall.tally
-        self.epoch = 0  # sessions lost
-        self.forgotten = 0  # of those, by the server without a word
+        self.forgotten = 0  # sessions lost, by the server without a word
         self.executed: Counter[str] = Counter()
         self.ledgers: dict[str, Ledger] = {}
 
@@ -226,7 +225,6 @@ class Client:
             async for event in events:
                 if isinstance(event, ev.Reconnected):
                     self.tally.add("resumed" if event.resumed else "joined anew")
-                    self.epoch += not event.resumed
                 elif isinstance(event, ev.ContinuityLost):
                     self.tally.add("continuity lost, as told")
 
@@ -238,7 +236,8 @@ class Client:
                 if packet.payload != content(sender, number, PACKET_BYTES):
                     self.tally.breaks("R2", f"{sender} to {self.identity}: {number} is damaged")
                 ledger = self.ledgers.setdefault(sender, Ledger())
-                epochs = self.epoch, self.hall.epoch_of(sender)
+                # Packets of a new session come before the room is told that it has one.
+                epochs = self.room.local_participant.sid, self.hall.epoch_of(sender)
                 ledger.on_packet(self.tally, f"{sender} to {self.identity}", number, epochs)
 
     async def _read_lossy(self) -> None:

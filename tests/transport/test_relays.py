@@ -213,6 +213,21 @@ async def test_a_socket_to_the_server_that_is_full_only_delays(autojump_clock):
         assert await bob.receive(len(sent)) == sent
 
 
+async def test_sending_on_while_a_relay_ends(autojump_clock):
+    """Between the end of an allocation and its last step others run, and what they send is lost, and no error."""
+    network = Network(model=LinkModel(delay_s=0.02))
+    async with turn_service(network), two_connections(*configs(network, relay_only=True)) as (alice, bob):
+        channel_id = alice.peer.open_channel("data")
+        await bob.opened("data")
+        endpoint = next(each for each in alice.peer._endpoints.values() if each.local_address == RELAYED)
+        endpoint._relay._end("the server is gone")
+        for _ in range(20):
+            alice.peer.send(channel_id, b"into the dark")
+            alice.peer.add_remote_candidate("")
+            await trio.lowlevel.checkpoint()
+        assert not alice.peer._endpoints
+
+
 @pytest.mark.parametrize("at_s", [0.0, 0.5, 0.51, 0.53, 0.55, 0.6, 0.7])
 async def test_closing_at_any_stage_of_a_relay(autojump_clock, at_s):
     network = Network(model=LinkModel(delay_s=0.02))

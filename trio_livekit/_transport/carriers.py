@@ -51,11 +51,11 @@ async def open_carrier(url: ServerUrl, config: PeerConfig, *, at: Address | None
     if url.transport == "udp":
         return await _open_datagrams(host, port, config)
     stream: trio.SocketStream = await trio.open_tcp_stream(host, port)
-    server = plain_address(stream.socket.getpeername())
-    if url.transport == "tcp":
-        return StreamCarrier(stream, server)
-    secured = trio.SSLStream(stream, config.ssl_context or ssl.create_default_context(), server_hostname=url.host)
     try:
+        server = plain_address(stream.socket.getpeername())  # which fails if it has hung up
+        if url.transport == "tcp":
+            return StreamCarrier(stream, server)
+        secured = trio.SSLStream(stream, config.ssl_context or ssl.create_default_context(), server_hostname=url.host)
         await secured.do_handshake()
     except BaseException:
         await trio.aclose_forcefully(stream)

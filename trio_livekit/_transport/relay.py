@@ -64,10 +64,13 @@ class Relay:
         """Our own address as the server sees it, once there is an allocation."""
         return self._turn.mapped_address or ("0.0.0.0", 0)  # noqa: S104 - "unknown" (RFC 8839 section 5.1)
 
-    async def run(self, on_allocated: Callable[[RelayEndpoint], None]) -> None:
+    async def run(
+        self, on_allocated: Callable[[RelayEndpoint], None], on_ending: Callable[[RelayEndpoint], None]
+    ) -> None:
         """Make an allocation, and hold it until ``close`` or cancelled, or until the server ends it.
 
-        Closes the connection to the server, too. ``refusal`` and ``redirected`` say why it returned.
+        ``on_ending`` is called just before its endpoint is closed, in the same step, so that nobody sends on one that
+        is. Closes the connection to the server, too. ``refusal`` and ``redirected`` say why it returned.
         """
         self._on_allocated = on_allocated
         self._turn.start(trio.current_time())
@@ -79,6 +82,7 @@ class Relay:
                     await self._keep_time()
         finally:
             if self._endpoint is not None:
+                on_ending(self._endpoint)
                 self._endpoint.close()
             await self._carrier.aclose()
 

@@ -102,20 +102,14 @@ class Relays:
         with trio.fail_after(_CONNECT_TIMEOUT_S):
             carrier = await open_carrier(server.url, self._config, at=at)
         relay = Relay(server, carrier, may_redirect=at is None)
-        allocated: list[RelayEndpoint] = []
 
         def on_allocated(endpoint: RelayEndpoint) -> None:
-            allocated.append(endpoint)
-            nursery.start_soon(self._close_when_idle, endpoint)
+            nursery.start_soon(self._close_when_idle, relay, endpoint.local_address)
             self._owner.attach(endpoint, self._candidate(relay, server, endpoint.local_address))
 
-        try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                await relay.run(on_allocated)
-                nursery.cancel_scope.cancel("the relay ended")
-        finally:
-            for endpoint in allocated:
-                self._owner.detach(endpoint)
+        async with trio.open_nursery(strict_exception_groups=True) as nursery:
+            await relay.run(on_allocated, self._owner.detach)
+            nursery.cancel_scope.cancel("the relay ended")
         if relay.refusal:
             logger.debug("%s: the relay at %s: %s", self._config.name, server.url.host, relay.refusal)
         return relay.redirected
@@ -125,13 +119,11 @@ class Relays:
         preference = max(0, MAX_LOCAL_PREFERENCE - 256 * rank)
         return Candidate.relayed(relayed, relay.mapped_address, relay.server_address, local_preference=preference)
 
-    async def _close_when_idle(self, endpoint: RelayEndpoint) -> None:
-        idle = False
+    async def _close_when_idle(self, relay: Relay, relayed: Address) -> None:
+        was_idle = False
         while True:
             await trio.sleep(_IDLE_S)
-            was_idle, idle = (
-                idle,
-                self._owner.is_connected() and not self._owner.is_sending_from(endpoint.local_address),
-            )
-            if idle and was_idle:
-                endpoint.close()
+            is_idle = self._owner.is_connected() and not self._owner.is_sending_from(relayed)
+            if is_idle and was_idle:
+                relay.close()
+            was_idle = is_idle

@@ -187,8 +187,9 @@ class MessagingRoom(RoomPart):
         if not isinstance(topic, str):
             raise TypeError(f"a topic is a str, not {type(topic).__name__}")
         if not reliable:
+            await trio.lowlevel.checkpoint_if_cancelled()
             packets.send_lossy(UserPacket(data, topic), names)
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.cancel_shielded_checkpoint()
             return None
         if names and recipients_within is not None:
             await packets.wait_present(names, recipients_within)

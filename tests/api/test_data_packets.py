@@ -236,6 +236,17 @@ async def test_lossy_packets(pair: Pair) -> None:
         assert alice.packet_statistics().lossy_sent == number
 
 
+@pytest.mark.parametrize("reliable", [True, False])
+async def test_a_call_that_is_cancelled_has_sent_nothing(pair: Pair, reliable: bool) -> None:
+    alice, _ = pair
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await alice.publish_data("x", reliable=reliable)
+    assert scope.cancelled_caught
+    statistics = alice.packet_statistics()
+    assert not statistics.lossy_sent + statistics.lossy_dropped + statistics.reliable_sent + statistics.reliable_waiting
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 

@@ -33,8 +33,9 @@ class RoomEvents(trio.abc.ReceiveChannel["RoomEvent"]):
         ``trio.ClosedResourceError`` after ``aclose``.
         """
         if self._mailbox.displaced > self._reported:
-            await trio.lowlevel.checkpoint()
+            await trio.lowlevel.checkpoint_if_cancelled()
             missed, self._reported = self._mailbox.displaced - self._reported, self._mailbox.displaced
+            await trio.lowlevel.cancel_shielded_checkpoint()  # in which another reader finds it told
             return EventsMissed(missed)
         return await self._mailbox.get()
 

@@ -268,8 +268,8 @@ class Room(StreamingRoom, MessagingRoom):
         """
         if buffer_size < 1:
             raise ValueError("buffer_size is a number of events, at least 1")
-        self._check_open()
         await trio.lowlevel.checkpoint()
+        self._check_open()
         with self._view.listeners.listen(buffer_size) as events:
             yield events
 

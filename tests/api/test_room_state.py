@@ -148,3 +148,31 @@ async def test_a_server_that_takes_one_to_another_room(embedded_server: Embedded
         assert [type(event) for event in seen] == kinds
         assert seen[2] == ev.RoomMoved(room_name, "elsewhere")
         assert (alice.name, alice.sid, list(alice.participants)) == ("elsewhere", "RM_2", ["carol"])
+
+
+async def test_a_room_that_ends_while_somebody_begins_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = lk.Room()
+
+    async def checkpoint() -> None:
+        room._view.end(None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trio.lowlevel, "checkpoint", checkpoint)
+        with pytest.raises(trio.ClosedResourceError):
+            async with room.events():
+                pytest.fail("events that never come, and never end")
+
+
+async def test_several_readers_of_one_listener_are_told_once_of_what_they_missed() -> None:
+    room, told = lk.Room(), []
+    async with room.events(buffer_size=1) as events, trio.open_nursery() as nursery:
+        for number in range(3):
+            room._view.on_session_event(m.RoomUpdate(m.RoomInfo(metadata=str(number))))
+
+        async def read() -> None:
+            told.append(await events.receive())
+
+        for _ in range(2):
+            nursery.start_soon(read)
+    missed = [event for event in told if isinstance(event, ev.EventsMissed)]
+    assert [event.count for event in missed] == [events._mailbox.displaced]

@@ -96,7 +96,7 @@ class _Service:
         self._stopped = False
 
     def stop(self) -> None:
-        """Cancel what runs, and what may still be started."""
+        """Cancel the handlers that run, and those that are about to."""
         self._stopped = True
         for scope in self.running:
             scope.cancel(f"{self.method.name!r} is not served any more")
@@ -149,7 +149,9 @@ class Serving:
     # --- what comes in ------------------------------------------------------------------------------------------------
 
     def on_request(self, request: RpcRequest, caller: str, *, version: int, is_acked: bool = False) -> None:
-        """A call, which came in the form of ``version``."""
+        """A call, which came in the form of ``version``. While the room is being left, its caller sees us leave."""
+        if self._over is not None:
+            return
         decision = self._invocations.on_request(request, caller, trio.current_time(), version=version)
         if decision is None:
             return

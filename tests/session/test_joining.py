@@ -15,6 +15,7 @@ from tests.support.heads import read_head
 from tests.support.leaks import nothing_left_behind
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.joining import SignalRequest, signal_base_url
+from trio_livekit._session.probing import knock, place_of
 from trio_livekit._transport.websocket import Websocket, WebsocketClosed, accept_websocket, dial
 from trio_livekit._wire.signal import decode_request, encode_response
 
@@ -175,6 +176,26 @@ async def test_a_join_given_up_before_the_server_answers_at_all() -> None:
             await requested.wait()
             scope.cancel()
     assert scope.cancelled_caught  # and is not waited for any longer
+
+
+async def test_a_probe_given_up_before_the_server_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trio_livekit._session.connection._LAST_WORD_S", 0.01)
+    requested = trio.Event()
+
+    async def say_nothing(stream: trio.SocketStream) -> None:
+        await read_head(stream)
+        requested.set()
+        async for _ in stream:
+            pass
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, say_nothing, 0, host="127.0.0.1"))
+        place = place_of(f"ws://127.0.0.1:{listener.socket.getsockname()[1]}")
+        async with nothing_left_behind(), trio.open_nursery() as probing:
+            probing.start_soon(knock, place, "token", None)
+            await requested.wait()
+            probing.cancel_scope.cancel()
+        nursery.cancel_scope.cancel()
 
 
 # --- dialling ---------------------------------------------------------------------------------------------------------

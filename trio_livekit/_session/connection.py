@@ -502,17 +502,18 @@ class Connection:
         A server that misses the peer connection before it has read the goodbye would wait for us to come back.
         """
         self._left = True
-        if self._signalling is None:
-            await self._await_admission()
-        if self._signalling is not None:
-            await self._signalling.leave()
+        with trio.CancelScope(shield=True):
+            if self._signalling is None:
+                await self._await_admission()
+            if self._signalling is not None:
+                await self._signalling.leave()
         self.links.close()
 
     async def _await_admission(self) -> None:
         """The server may be letting us in while we give up: then it has to be told, or others would see us there."""
         request = self._request
         if request is not None and request.is_sent:
-            with trio.move_on_after(_LAST_WORD_S, shield=True):
+            with trio.move_on_after(_LAST_WORD_S):
                 await request.done.wait()
             if request.websocket is not None:
                 self._signalling = Signalling(request.websocket, self._receive, self._counters)

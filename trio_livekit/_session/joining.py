@@ -120,12 +120,13 @@ class SignalRequest:
         return self.websocket
 
     async def abandon(self) -> None:
-        """Nobody will want what comes of it: close that, or see to it that nothing does."""
+        """Nobody will want what comes of it: see to it that nothing does, or close it. Bounded, also when cancelled."""
         if self.is_sent:
             self._upgrading.cancel("nobody waits for the answer any more")
-            await self.done.wait()
-            if self.websocket is not None:
-                await self.websocket.aclose()
+            with trio.CancelScope(shield=True):  # it is a moment; and who would close the websocket later?
+                await self.done.wait()
+                if self.websocket is not None:
+                    await self.websocket.aclose()
 
     async def _upgrade(self, background: trio.Nursery, stream: ClientStream) -> None:
         headers = [("Authorization", f"Bearer {self._token}")]

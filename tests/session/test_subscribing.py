@@ -248,6 +248,7 @@ async def test_what_the_server_says_while_the_room_is_being_left(bench: Bench) -
     reader = await bench.published().open_reader(1, 1)
     bench.subscribing.close(None)
     reader.close()
+    assert bench.subscribing.next_timeout() is None  # what is left to be asked for is nobody's business
     told = len(bench.told)
     bench.lists("DTR_b")
     bench.lists()

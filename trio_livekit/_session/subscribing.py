@@ -352,6 +352,8 @@ class Subscribing:
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float | None:
+        if self._over is not None:
+            return None  # whatever is still to be asked for
         return -math.inf if self._is_heard and self._core.has_commands else self._core.next_timeout()
 
     def handle_timeout(self, now: float) -> None:

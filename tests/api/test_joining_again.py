@@ -12,12 +12,13 @@ import trio
 import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
 from trio_livekit import events as ev
+from trio_livekit._session.connection import Connection
 from trio_livekit._session.links import Links
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.support.servers import ServerUnderTest
+    from tests.support.servers import EmbeddedServer, ServerUnderTest
     from trio_livekit._sansio.signal.messages import Answer
 
 
@@ -78,6 +79,34 @@ async def test_the_room_is_joined_once_more(
                 ):
                     break
         assert left <= times + 1
+
+
+async def test_who_leaves_in_between_is_not_there(
+    embedded_server: EmbeddedServer,
+    room_name: str,
+    damage: Callable[[int], list[Answer]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = embedded_server
+    leave = Connection.leave
+
+    async def leave_and_let_leave(self: Connection) -> None:
+        await leave(self)
+        if "bob" in await server.participants(room_name):
+            await server.remove_participant(room_name, "bob")
+
+    async def bob(task_status: trio.TaskStatus[None]) -> None:
+        with pytest.raises(lk.RoomDisconnected):
+            async with lk.connect(server.url, server.token("bob", room_name)) as room, room.publish_data_track("track"):
+                task_status.started()
+                await trio.sleep_forever()
+
+    async with lk.connect(server.url, server.token("carol", room_name)), trio.open_nursery() as nursery:
+        await nursery.start(bob)
+        monkeypatch.setattr(Connection, "leave", leave_and_let_leave)
+        damage(1)
+        async with lk.connect(server.url, server.token("alice", room_name), join_timeout=30) as alice:
+            assert set(alice.participants) == {"carol"}
 
 
 async def test_not_for_ever(

@@ -150,7 +150,8 @@ class Session(Features):
         """From nothing to a room in which data flows. Raises ``ConnectError``."""
         for tries_left in reversed(range(_JOIN_TRIES)):
             join = await self._connection.join(await self._credentials.token(), self._options.profile)
-            self.roster = Roster(join.participant)
+            if not self._has_joined:  # else those who left between two attempts are seen to be missing
+                self.roster = Roster(join.participant)
             self.on_join(join)
             try:
                 await self._establish()

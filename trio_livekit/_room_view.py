@@ -22,7 +22,7 @@ from ._sansio.packets import messages as p
 from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
 from ._session.packet_events import ContinuityLost
-from ._session.reconnect import Interrupted, Regained
+from ._session.reconnect import Interrupted, Lost, Regained
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
 from .data_tracks import RemoteDataTrack
 from .participants import RemoteParticipant
@@ -88,7 +88,9 @@ class RoomView:
             await self._changed.park()
 
     def end(self, lost: LiveKitError | None) -> None:
-        """The room was lost, or left."""
+        """The room was lost, or left; of both, what came first counts."""
+        if self.over is not None:
+            return
         self.over = lost or trio.ClosedResourceError("the room was left")
         self.state = ConnectionState.DISCONNECTED
         self.listeners.end(lost)
@@ -106,6 +108,8 @@ class RoomView:
                 self.state = ConnectionState.CONNECTED
                 self._emit(ev.Reconnected(resumed))
                 self._changed.unpark_all()
+            case Lost(error):
+                self.end(error)
             case Joined(info):
                 self._on_joined(info)
             case Left(info, reason):

@@ -13,6 +13,7 @@ from trio.testing import assert_checkpoints, assert_no_checkpoints, wait_all_tas
 
 import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
+from trio_livekit._session.connection import Connection, Loss, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -143,6 +144,45 @@ async def test_a_lost_room_comes_out_bare_of_a_block_that_never_rests(
                         await trio.lowlevel.checkpoint()
                     else:
                         await track.send(b"x" * 1000)
+
+
+async def test_a_room_that_is_lost_in_the_moment_of_joining(
+    embedded_server: EmbeddedServer, room_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which of the tasks of a room runs first is up to chance, so this is tried more than once."""
+    establish = Connection.establish
+
+    async def and_lose(self: Connection) -> None:
+        await establish(self)
+        self._lose(Loss(Remedy.NONE, lk.DisconnectReason.DUPLICATE_IDENTITY, "somebody else joined"))
+
+    monkeypatch.setattr(Connection, "establish", and_lose)
+    for _ in range(8):
+        with pytest.raises(lk.RoomDisconnected):
+            async with lk.connect(embedded_server.url, embedded_server.token("bob", room_name)):
+                await trio.sleep_forever()
+
+
+async def test_a_lost_room_is_over_before_its_block_is(embedded_server: EmbeddedServer, room_name: str) -> None:
+    """Whoever borrowed it need not wait for what its block has to clean up."""
+    server = embedded_server
+    async with alice_publishes(server, room_name):
+        with pytest.raises(lk.RoomDisconnected):
+            async with lk.connect(server.url, server.token("bob", room_name)) as room:
+                alice = await room.wait_for_participant("alice")
+                try:
+                    await server.remove_participant(room_name, "bob")
+                    await trio.sleep_forever()
+                finally:
+                    with trio.fail_after(5, shield=True):
+                        assert room.state is lk.ConnectionState.DISCONNECTED
+                        for use in (room.data_packets(), room.events(), room.text_streams("x")):
+                            with pytest.raises(lk.RoomDisconnected):
+                                async with use as reader:
+                                    await reader.receive()
+                        for wait in (room.wait_connected(), alice.data_tracks.wait_for("x")):
+                            with pytest.raises(lk.RoomDisconnected):
+                                await wait
 
 
 async def test_a_room_lost_while_a_track_is_being_published(embedded_server: EmbeddedServer, room_name: str) -> None:

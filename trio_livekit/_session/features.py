@@ -24,7 +24,7 @@ from .packet_events import ContinuityLost
 from .packet_sealing import PacketSealing
 from .packets import Packets
 from .publishing import Publishing
-from .reconnect import Interrupted, Regained
+from .reconnect import Interrupted, Lost, Regained
 from .rpc import Rpc
 from .schemas import Schemas
 from .sealing import Sealing
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 SessionEvent = (
     Interrupted
     | Regained
+    | Lost
     | Joined
     | Left
     | Changed

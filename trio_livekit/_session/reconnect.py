@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["Backoff", "Interrupted", "ReconnectPolicy", "Regained"]
+__all__ = ["Backoff", "Interrupted", "Lost", "ReconnectPolicy", "Regained"]
 
 import math
 from typing import TYPE_CHECKING, NamedTuple
@@ -11,6 +11,8 @@ from .._sansio.records import dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ..errors import RoomDisconnected
 
 _STABLE_S = 10.0
 """A connection that lasted as long was a success; one that is lost sooner continues the series of attempts."""
@@ -57,6 +59,12 @@ class Regained(NamedTuple):
     """The connection is back: the same session, or another one."""
 
     resumed: bool
+
+
+class Lost(NamedTuple):
+    """The connection will not come back: the room is lost for good."""
+
+    error: RoomDisconnected
 
 
 _JITTER_FROM = 3  # the first attempts are quick: what they are for is short

@@ -31,7 +31,7 @@ from .joining import signal_base_url
 from .nursery import lasting_nursery
 from .parameters import Profile
 from .paths import Paths
-from .reconnect import Backoff, Interrupted, ReconnectPolicy, Regained
+from .reconnect import Backoff, Interrupted, Lost, ReconnectPolicy, Regained
 from .regions import Regions
 from .stats import RoomStats
 
@@ -373,10 +373,12 @@ class Session(Features):
         self._nursery.cancel_scope.cancel(str(end))
         self.rpc.close(end)
         self.close(end)
+        self._listener(Lost(end))
 
     async def _raise_end(self) -> None:
         """The end of the room from outside comes out of the room's block from here."""
-        await self._ended.wait()
+        if not self._ended.is_set():  # a checkpoint would only say that the block is cancelled, which it is by then
+            await self._ended.wait()
         assert self._end is not None
         raise copy(self._end) from self._end.__cause__  # what we keep must not keep the frames of the application
 

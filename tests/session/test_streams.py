@@ -22,7 +22,7 @@ from trio_livekit._session import stream_readers
 from trio_livekit._session.packets import Packets
 from trio_livekit._session.streams import Streams
 from trio_livekit._wire.data import decode_packet, encode_packet
-from trio_livekit.errors import RecipientNotFound, StreamError, StreamErrorReason
+from trio_livekit.errors import PublishDataError, RecipientNotFound, StreamError, StreamErrorReason
 
 from .test_packets import FakeLinks
 
@@ -390,6 +390,23 @@ async def test_a_room_that_is_over_under_a_writer(bench: Bench) -> None:
         await bench.streams.send(BYTES, b"")
     with pytest.raises(trio.ClosedResourceError), bench.streams.listen("x", Limits(), text=True):
         pass
+
+
+async def test_a_room_that_is_over_while_a_writer_says_that_it_failed(bench: Bench, nursery: trio.Nursery) -> None:
+    """What the block fails with comes out of it, and not what became of saying so."""
+
+    async def close() -> None:
+        await wait_all_tasks_blocked()
+        bench.packets.close(None)
+
+    with pytest.raises(ZeroDivisionError):
+        async with bench.streams.open(BYTES):
+            bench.links.unsent["_reliable"] = 1 << 30
+            with pytest.raises(PublishDataError):
+                while True:
+                    bench.packets.send_reliable_nowait(p.RpcAck("id"))
+            nursery.start_soon(close)
+            raise ZeroDivisionError
 
 
 async def test_recipients_that_leave(served: Bench) -> None:

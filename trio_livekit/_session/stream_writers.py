@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["Writer", "settled"]
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -115,14 +115,13 @@ class Writer:
             return
         self.is_closed = True
         trailer = self._stream.abort(reason)
-        try:
-            self._packets.send_reliable_nowait(trailer, self._recipients)
-        except PublishDataError as error:
-            if error.reason is PublishDataErrorReason.QUEUE_FULL:
-                with trio.move_on_after(_ABORT_TIMEOUT_S, shield=True):
-                    await self._packets.send_reliable(trailer, self._recipients)
-        except (LiveKitError, trio.ClosedResourceError):
-            pass  # nobody can be told: those who read it see us leave
+        with suppress(LiveKitError, trio.ClosedResourceError):  # nobody can be told: those who read it see us leave
+            try:
+                self._packets.send_reliable_nowait(trailer, self._recipients)
+            except PublishDataError as error:
+                if error.reason is PublishDataErrorReason.QUEUE_FULL:
+                    with trio.move_on_after(_ABORT_TIMEOUT_S, shield=True):
+                        await self._packets.send_reliable(trailer, self._recipients)
 
     def check_open(self) -> None:
         """Whether there can be more. Raises what writing raises if there cannot."""

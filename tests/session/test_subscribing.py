@@ -295,6 +295,14 @@ async def test_a_plain_track_does_not_mind_what_looks_like_encryption(bench: Ben
     assert reader.get_nowait().payload == b"plain"
 
 
+async def test_a_sid_that_two_participants_are_said_to_have(bench: Bench) -> None:
+    tracks = (m.DataTrackInfo(1, "DTR_a", "track 0"),)
+    for listed in (tracks, ()):
+        bench.subscribing.on_participant(m.ParticipantInfo("PA_2", "bob", data_tracks=listed))
+    bench.lists()
+    assert [type(event) for event in bench.told] == [TrackPublished, TrackUnpublished]
+
+
 async def test_packets_of_nobody_are_ignored(bench: Bench) -> None:
     bench.frame(7, b"before its handle is known")
     bench.subscribing.on_handles({7: "DTR_unknown"})

@@ -36,10 +36,16 @@ def test_only_those_in_the_message_are_touched() -> None:
     assert catalogue.tracks("arm") == (POSE,)
 
 
-def test_a_complete_message_ends_what_it_does_not_name() -> None:
+def test_a_sid_is_of_one_participant() -> None:
     catalogue = Catalogue()
-    catalogue.update([("robot", [LIDAR]), ("arm", [POSE])])
-    assert catalogue.replace([("arm", [POSE])]) == [TrackUnpublished("robot", LIDAR)]
+    assert catalogue.update([("robot", [LIDAR]), ("arm", [LIDAR, POSE])]) == [
+        TrackPublished("robot", LIDAR),
+        TrackPublished("arm", POSE),
+    ]
+    assert catalogue.ignored == 1
+    assert catalogue.update([("arm", [])]) == [TrackUnpublished("arm", POSE)]
+    assert catalogue.update([("robot", [])]) == [TrackUnpublished("robot", LIDAR)]
+    assert catalogue.update([("arm", [LIDAR])]) == [TrackPublished("arm", LIDAR)]
 
 
 def test_publications_come_before_unpublications() -> None:
@@ -131,13 +137,13 @@ infos = st.builds(
 messages = st.lists(st.tuples(st.sampled_from(["robot", "arm"]), st.lists(infos, max_size=5)), max_size=3)
 
 
-@given(st.lists(st.tuples(st.booleans(), messages), max_size=8))
-def test_events_tell_the_whole_story(story: list[tuple[bool, list[tuple[str, list[DataTrackInfo]]]]]) -> None:
+@given(st.lists(messages, max_size=8))
+def test_events_tell_the_whole_story(story: list[list[tuple[str, list[DataTrackInfo]]]]) -> None:
     """Whoever only follows the events has the same picture as the catalogue."""
     catalogue = Catalogue()
     picture: set[tuple[str, str]] = set()
-    for complete, message in story:
-        for event in catalogue.replace(message) if complete else catalogue.update(message):
+    for message in story:
+        for event in catalogue.update(message):
             match event:
                 case TrackPublished(identity, info):
                     assert (identity, info.sid) not in picture
@@ -147,4 +153,5 @@ def test_events_tell_the_whole_story(story: list[tuple[bool, list[tuple[str, lis
                     picture.add((identity, info.sid))
                 case TrackUnpublished(identity, info):
                     picture.remove((identity, info.sid))
+        assert len({sid for _, sid in picture}) == len(picture)
         assert picture == {(who, info.sid) for who in ("robot", "arm") for info in catalogue.tracks(who)}

@@ -54,6 +54,7 @@ class Catalogue:
 
     def __init__(self) -> None:
         self._tracks: dict[str, dict[str, DataTrackInfo]] = {}
+        self._publishers: dict[str, str] = {}  # their identities, by SID
         self.ignored = 0  # entries that made no sense
 
     def tracks(self, identity: str) -> tuple[DataTrackInfo, ...]:
@@ -69,22 +70,15 @@ class Catalogue:
         went: list[CatalogueEvent] = []
         # An identity may come twice, as the session that ends and the one that follows: the later one holds.
         for identity, listed in dict(lists).items():
-            self._replace(identity, self._sensible(listed), came, went)
+            self._replace(identity, self._sensible(identity, listed), came, went)
         return came + went
 
-    def replace(self, lists: Iterable[tuple[str, Iterable[DataTrackInfo]]]) -> list[CatalogueEvent]:
-        """Take in a message that names everybody (a join, a resume, a room move): whoever is missing has left."""
-        everybody = [(identity, list(listed)) for identity, listed in lists]
-        named = {identity for identity, _ in everybody}
-        gone: list[tuple[str, list[DataTrackInfo]]] = [
-            (identity, []) for identity in self._tracks if identity not in named
-        ]
-        return self.update(everybody + gone)
-
-    def _sensible(self, listed: Iterable[DataTrackInfo]) -> dict[str, DataTrackInfo]:
+    def _sensible(self, identity: str, listed: Iterable[DataTrackInfo]) -> dict[str, DataTrackInfo]:
+        """By SID. That of another participant's track is no SID for this one's."""
         tracks = {}
         for info in listed:
-            if info.sid.startswith(SID_PREFIX) and 0 < info.pub_handle <= MAX_HANDLE and info.sid not in tracks:
+            is_named = info.sid.startswith(SID_PREFIX) and self._publishers.get(info.sid, identity) == identity
+            if is_named and 0 < info.pub_handle <= MAX_HANDLE and info.sid not in tracks:
                 tracks[info.sid] = info
             else:
                 self.ignored += 1
@@ -97,6 +91,9 @@ class Catalogue:
         if new:
             self._tracks[identity] = new
         gone = {sid: info for sid, info in old.items() if sid not in new}
+        for sid in gone:
+            del self._publishers[sid]
+        self._publishers.update(dict.fromkeys(new, identity))
         # A track goes on under another SID if nothing but the SID differs.
         by_rest = {replace(info, sid=""): sid for sid, info in gone.items()}
         for sid, info in new.items():

@@ -339,6 +339,8 @@ class Room(StreamingRoom, MessagingRoom):
         Returns when it has been asked for. Raises what ``wait_connected`` raises: a room that is reconnecting has its
         fault already, and this waits for it to be over.
         """
+        if not isinstance(scenario, SimulateScenario):
+            raise TypeError(f"a scenario is a SimulateScenario, not {type(scenario).__name__}")
         await self.wait_connected()
         match scenario:
             case SimulateScenario.SIGNAL_RECONNECT:

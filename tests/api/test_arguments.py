@@ -43,6 +43,11 @@ async def test_other_arguments_of_the_wrong_kind():
                 await robot.publish_data(payload)
         with pytest.raises(TypeError, match="a text is a str, not bytes"):
             await robot.send_text(b"text", topic="chat")
+        for data in (5, "text", [1, 2]):  # of which bytes() takes the first and the last
+            with pytest.raises(TypeError, match="the data of a stream are bytes, not"):
+                await robot.send_bytes(data)
+        with pytest.raises(TypeError, match="a scenario is a SimulateScenario, not str"):
+            await robot.simulate("node_failure")
         writer = await stack.enter_async_context(robot.open_text_stream("chat"))
         with pytest.raises(TypeError, match="a text is a str, not bytes"):
             await writer.write(b"text")

@@ -182,6 +182,8 @@ class StreamingRoom(RoomPart):
         ``open_byte_stream``.
         """
         self._check_open()
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"the data of a stream are bytes, not {type(data).__name__}")
         content = bytes(data)
         header, info = byte_header(
             self.local_participant.identity,

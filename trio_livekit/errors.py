@@ -269,7 +269,6 @@ class SubscribeErrorReason(enum.Enum):
     UNPUBLISHED = "unpublished"
     NOT_ALLOWED = "not_allowed"  # this participant may not subscribe to anything
     TIMEOUT = "timeout"  # also what the publisher's denying it looks like: the server never says no
-    DISCONNECTED = "disconnected"
     ENCRYPTED = "encrypted"  # the track is encrypted in a way this room cannot decrypt
     NOT_ENCRYPTED = "not_encrypted"  # it is not encrypted, the room is, and its publisher is not allowed that
 

@@ -8,5 +8,5 @@ what is to go out (``datagrams_to_send``, ``poll_commands``) and what happened (
 - What goes over its channels: ``tracks`` (frames), ``packets`` (everything reliable or lossy), and in packets
   ``streams`` and ``rpc``; ``encryption`` from end to end for any of these.
 - What is said beside it: ``signal``.
-- ``types``, ``records``, ``serial``, ``timers`` and ``demux`` are for all of them.
+- ``types``, ``records``, ``serial`` and ``timers`` are for all of them.
 """

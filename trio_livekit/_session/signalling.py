@@ -69,10 +69,6 @@ class Signalling:
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the session is ending, and whoever waits for an answer is told so elsewhere
 
-    async def send(self, request: Request) -> None:
-        """Queue a request, waiting for room in the queue."""
-        await self._outbox.send(encode_request(request))
-
     async def send_first(self, request: Request) -> None:
         """Send a request before ``run``, and so before all that are queued. Raises ``WebsocketClosed``."""
         await self._websocket.send(encode_request(request))

@@ -148,10 +148,6 @@ class DataChannels:
         """The path carries again, or it is another one: send at once what is missing."""
         self.association.on_path_recovered(now, round_trip_s=round_trip_s)
 
-    def shutdown(self, now: float) -> None:
-        """End the association after everything queued is acknowledged."""
-        self.association.shutdown(now)
-
     def abort(self, now: float, reason: str = "") -> None:
         """End the association at once; the peer is told."""
         self.association.abort(now, reason)

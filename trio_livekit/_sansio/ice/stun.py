@@ -69,7 +69,6 @@ DATA = 0x0013
 REALM = 0x0014
 NONCE = 0x0015
 XOR_RELAYED_ADDRESS = 0x0016
-REQUESTED_ADDRESS_FAMILY = 0x0017
 REQUESTED_TRANSPORT = 0x0019
 XOR_MAPPED_ADDRESS = 0x0020
 PRIORITY = 0x0024
@@ -279,7 +278,6 @@ def _codecs(aioice_stun: Any) -> dict[int, _Codec]:  # noqa: ANN401  its types c
     # Not known to every version in our range, or to none.
     table[DATA] = (bytes, bytes, False)
     table[UNKNOWN_ATTRIBUTES] = (_pack_numbers, bytes, False)
-    table[REQUESTED_ADDRESS_FAMILY] = (_pack_family, bytes, False)
     table[ALTERNATE_SERVER] = (aioice_stun.pack_address, aioice_stun.unpack_address, False)
     table[NOMINATION] = (aioice_stun.pack_unsigned, aioice_stun.unpack_unsigned, False)
     return table
@@ -287,10 +285,6 @@ def _codecs(aioice_stun: Any) -> dict[int, _Codec]:  # noqa: ANN401  its types c
 
 def _pack_numbers(numbers: Sequence[int]) -> bytes:
     return b"".join(map(_U16.pack, numbers))
-
-
-def _pack_family(family: int) -> bytes:
-    return bytes((family, 0, 0, 0))
 
 
 _CODECS = _codecs(import_part("aioice", "stun", unused=("asyncio",)))  # its codecs make no asyncio call

@@ -29,14 +29,11 @@ from .turn_requests import Request, Requests
 from .turn_stream import TurnStream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..types import Address, RandomBytes
 
 SENDS_BEFORE_CHANNEL = 3
 REFRESH_BEFORE_END_S = 60.0
 _UDP_TRANSPORT = 17 << 24  # REQUESTED-TRANSPORT: protocol number, three reserved bytes
-_IPV6 = 2
 _CHANNEL_HEADER = Struct("!HH")
 
 _TRY_ALTERNATE = 300
@@ -66,14 +63,12 @@ class TurnClient:
         random_bytes: RandomBytes,
         is_stream: bool = False,
         may_redirect: bool = True,
-        want_ipv6: bool = False,
     ) -> None:
         self.relayed_address: Address | None = None
         self.mapped_address: Address | None = None
         self._random_bytes = random_bytes
         self._stream = TurnStream() if is_stream else None
         self._may_redirect = may_redirect
-        self._want_ipv6 = want_ipv6
         self._state = _State.NEW
         self._requests = Requests(username, password, random_bytes, is_stream=is_stream)
         self._peers = Peers()
@@ -85,18 +80,8 @@ class TurnClient:
 
     def start(self, now: float) -> None:
         """Ask for an allocation."""
-        attributes: list[tuple[int, object]] = [(stun.REQUESTED_TRANSPORT, _UDP_TRANSPORT)]
-        if self._want_ipv6:
-            attributes.append((stun.REQUESTED_ADDRESS_FAMILY, _IPV6))
         self._state = _State.ALLOCATING
-        self._ask(Request(stun.ALLOCATE, attributes), now)
-
-    def permit(self, ips: Iterable[str], now: float) -> None:
-        """Ask for permissions ahead of time, so that the first check need not wait a round trip for one."""
-        for ip in ips:
-            permission = self._peers.permission(ip)
-            if permission is not None and permission.grant is Grant.ABSENT:
-                self._ask_permission(permission, now)
+        self._ask(Request(stun.ALLOCATE, [(stun.REQUESTED_TRANSPORT, _UDP_TRANSPORT)]), now)
 
     def wrap(self, peer_address: Address, data: bytes, now: float) -> bytes:
         """The bytes that make the server send ``data`` to a peer; empty if that must wait for a permission.

@@ -21,6 +21,7 @@ from ._sansio.encryption.complaints import Complaint
 from ._sansio.packets import messages as p
 from ._sansio.signal import messages as m
 from ._sansio.signal.roster import Changed, Joined, Left, SelfChanged
+from ._session.ending import end_of_room
 from ._session.packet_events import ContinuityLost
 from ._session.reconnect import Interrupted, Lost, Regained
 from ._session.subscribing import TrackPublished, TrackReassigned, TrackUnpublished
@@ -91,7 +92,7 @@ class RoomView:
         """The room was lost, or left; of both, what came first counts."""
         if self.over is not None:
             return
-        self.over = lost or trio.ClosedResourceError("the room was left")
+        self.over = end_of_room(lost)
         self.state = ConnectionState.DISCONNECTED
         self.listeners.end(lost)
         for participant in self.participants.values():

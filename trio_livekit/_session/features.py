@@ -18,6 +18,7 @@ from .._sansio.encryption.complaints import Complaint
 from .._sansio.packets import messages as p
 from .._sansio.signal import messages as m
 from .._sansio.signal.roster import Changed, Joined, Left, Roster, SelfChanged
+from .ending import end_of_room
 from .inquiries import Inquiries
 from .labels import DATA_TRACK, RELIABLE
 from .packet_events import ContinuityLost
@@ -251,7 +252,7 @@ class Features:
         self.subscribing.close(end)
         self.packets.close(end)
         self.user_packets.on_over(end)
-        self.inquiries.close(end or trio.ClosedResourceError("the room was left"))
+        self.inquiries.close(end_of_room(end))
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,7 @@ from ..errors import (
     RecipientNotFound,
     TransportError,
 )
+from .ending import end_of_room
 from .incoming_packets import ENCRYPTABLE, IncomingPackets
 from .labels import LOSSY, RELIABLE
 from .packet_events import ContinuityLost, PacketStatistics
@@ -489,11 +490,11 @@ class Packets:
             self._reliable_resent += 1
         self._send(trio.current_time())
 
-    def close(self, error: Exception | None) -> None:
+    def close(self, error: LiveKitError | None) -> None:
         """The room is over: ``error`` says how, ``None`` that we left."""
         if self._over is not None:
             return
-        self._over = error or trio.ClosedResourceError("the room was left")
+        self._over = end_of_room(error)
         self.incoming.close()
         self._links = None
         self._lossy.clear()

@@ -29,6 +29,7 @@ from .._sansio.rpc.faults import MAX_PACKET_PAYLOAD_BYTES, fault, response
 from .._sansio.rpc.invocations import VERSION_PACKET, VERSION_STREAM
 from ..errors import DecodeError, LiveKitError, RpcErrorCode, StreamError, StreamErrorReason
 from .calling import Calling, rpc_error
+from .ending import end_of_room
 from .serving import Serving
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ class Rpc:
             raise rpc_error(fault(RpcErrorCode.UNSUPPORTED_SERVER), executed=False)
         return await self.calling.call(callee, method, payload, response_timeout_s)
 
-    def close(self, over: Exception | None) -> None:
+    def close(self, over: LiveKitError | None) -> None:
         """The room is over: ``over`` says how, ``None`` that we left. What is being served is cancelled."""
-        error = over or trio.ClosedResourceError("the room was left")
+        error = end_of_room(over)
         self.calling.close(error)
         self.serving.close(error)
 

@@ -30,6 +30,7 @@ from .._sansio.tracks import catalogue
 from .._sansio.tracks.depacketizer import Depacketizer, TrackFrame
 from .._sansio.tracks.subscriptions import Active, Ended, InDoubt, Subscriptions, TimedOut
 from ..errors import SubscribeError, SubscribeErrorReason
+from .ending import end_of_room
 from .mailbox import Mailbox
 from .stats import Retired, TrackStats
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._sansio.signal.messages import DataTrackInfo, ParticipantInfo, Request
+    from ..errors import LiveKitError
     from .sealing import Opening, Sealing
 
 
@@ -337,11 +339,11 @@ class Subscribing:
         self._core.reset()
         self._pump()
 
-    def close(self, error: Exception | None) -> None:
+    def close(self, error: LiveKitError | None) -> None:
         """The session is over: ``error`` says how, ``None`` that we left."""
         if self._over is not None:
             return
-        self._over = error or trio.ClosedResourceError("the room was left")
+        self._over = end_of_room(error)
         for track in self._tracks.values():
             track.attempt.settle(self._over)
             error_of_readers = None if track.ended.is_set() else self._over

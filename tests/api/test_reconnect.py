@@ -21,6 +21,7 @@ from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
 from trio_livekit._sansio.dtls.alerts import FATAL, Alert
 from trio_livekit._sansio.signal.messages import Simulate
+from trio_livekit._session.connection import Connection
 from trio_livekit.server import Limits, serve
 
 if TYPE_CHECKING:
@@ -496,6 +497,31 @@ async def test_a_token_that_does_not_work_any_more(server: ServerUnderTest, room
                 proxy.target = second.url
                 proxy.cut()
                 await trio.sleep_forever()
+
+
+async def test_sent_away_before_the_next_attempt(
+    embedded_server: EmbeddedServer, room_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An attempt got as far as to signalling, on which the server then says that it does not want us back."""
+    server = embedded_server
+    establish, attempts = Connection.establish, 0
+
+    async def fail_and_send_away(self: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        await establish(self)
+        if attempts == 2:
+            server.server.remove_participant(room_name, "alice")
+            raise lk.ConnectError(lk.ConnectErrorReason.TRANSPORT, "no peer connection")
+
+    monkeypatch.setattr(Connection, "establish", fail_and_send_away)
+    policy = lk.ReconnectPolicy(delays_s=(0.0, 0.3), jitter_s=0.0)
+    with pytest.raises(lk.RoomDisconnected) as lost, trio.fail_after(10):
+        async with lk.connect(server.url, server.token("alice", room_name), reconnect=policy) as alice:
+            await alice.simulate(lk.SimulateScenario.FULL_RECONNECT)
+            await trio.sleep_forever()
+    assert lost.value.reason is lk.DisconnectReason.PARTICIPANT_REMOVED
+    assert attempts == 2
 
 
 async def test_sent_away_while_signalling_was_lost(embedded_server: EmbeddedServer, room_name: str) -> None:

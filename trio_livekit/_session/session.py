@@ -276,6 +276,8 @@ class Session(Features):
                     break
                 await trio.sleep(delay_s)
                 loss = self._connection.loss or loss  # what else was lost meanwhile
+                if loss.remedy is Remedy.NONE:
+                    break
             if loss.remedy is not Remedy.PATH:
                 self._on_signal_lost()
             is_same_session = is_same_session and loss.remedy is not Remedy.RESTART
@@ -298,15 +300,18 @@ class Session(Features):
                     self._credentials.accepted()
                 if self._connection.loss is None:
                     backoff.on_regained(trio.current_time())
-                    self._resumes += is_same_session
-                    self._restarts += not is_same_session
-                    how = "in the same session" if is_same_session else "in a new session"
-                    logger.info("room %r: back %s", self.room.name, how)
-                    self._listener(Regained(is_same_session))
+                    self._on_regained(is_same_session)
                     return None
                 loss = self._connection.loss
                 backoff.hurry()
         return _disconnected(loss, failure)
+
+    def _on_regained(self, is_same_session: bool) -> None:
+        self._resumes += is_same_session
+        self._restarts += not is_same_session
+        how = "in the same session" if is_same_session else "in a new session"
+        logger.info("room %r: back %s", self.room.name, how)
+        self._listener(Regained(is_same_session))
 
     def _on_signal_lost(self) -> None:
         """Until further notice, requests are not heard. Where that is known already, nothing happens."""

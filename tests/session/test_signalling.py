@@ -107,6 +107,14 @@ async def test_a_server_that_answers_no_pings_is_lost(
     assert all(isinstance(request, m.Ping) for request in websocket.heard)
 
 
+async def test_a_network_that_takes_no_pings_is_lost(
+    signalling: Signalling, websocket: FakeWebsocket, autojump_clock: MockClock
+) -> None:
+    websocket.stuck = True
+    with trio.fail_after(100), pytest.raises(SignalLost, match="took no ping"):
+        await signalling.run(5, 15)
+
+
 async def test_pings_can_be_switched_off(
     signalling: Signalling, websocket: FakeWebsocket, autojump_clock: MockClock
 ) -> None:

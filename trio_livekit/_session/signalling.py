@@ -173,5 +173,8 @@ class Signalling:
         while True:
             if timeout_s > 0 and trio.current_time() - self._last_pong > timeout_s:
                 raise SignalLost(f"no pong from the server for {timeout_s:g} s")
-            await self._websocket.send(encode_request(self._new_ping()))
+            with trio.move_on_after(timeout_s if timeout_s > 0 else math.inf) as bound:
+                await self._websocket.send(encode_request(self._new_ping()))
+            if bound.cancelled_caught:
+                raise SignalLost(f"the network took no ping for {timeout_s:g} s")
             await trio.sleep(interval_s)

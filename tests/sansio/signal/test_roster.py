@@ -73,6 +73,14 @@ def test_oneself() -> None:
     assert list(roster) == []
 
 
+def test_a_session_before_ours_is_nobody_else() -> None:
+    roster = Roster(ME)
+    before = replace(ME, sid="PA_before")
+    assert roster.replace(ME, [before, ANN]) == [SelfChanged(ME, ME), Joined(ANN)]
+    assert list(roster) == [ANN]
+    assert roster.apply([gone(before)]) == []
+
+
 def test_a_complete_list_says_who_left() -> None:
     roster = Roster(ME, [ANN, BOB])
     events = roster.replace(ME, [BOB])

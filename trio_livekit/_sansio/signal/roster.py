@@ -80,6 +80,7 @@ class Roster:
         events: list[RosterEvent] = [SelfChanged(self.local, local)]
         self.local = local
         present = {info.identity: info for info in others if info.state != ParticipantState.DISCONNECTED}
+        present.pop(local.identity, None)  # a session of ours that the server is about to end
         gone = [identity for identity in self._others if identity not in present]
         events += [Left(self._others.pop(identity), DisconnectReason.UNKNOWN_REASON) for identity in gone]
         for info in present.values():

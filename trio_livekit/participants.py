@@ -116,10 +116,10 @@ class LocalParticipant(_Participant):
         self._updating.permit(None if permissions is None else tuple(permissions))
 
 
-def check_attributes(attributes: Mapping[str, str | None]) -> None:
-    """Raises ``TypeError`` for attributes that are no text."""
+def check_attributes(attributes: Mapping[str, str | None], *, removable: bool = True) -> None:
+    """Raises ``TypeError`` for attributes that are no text; ``None`` is for those that are ``removable``."""
     for key, value in attributes.items():
-        if not isinstance(key, str) or not isinstance(value, (str, type(None))):
+        if not isinstance(key, str) or not (isinstance(value, str) or (removable and value is None)):
             raise TypeError(f"attributes are text by text, not {key!r}: {type(value).__name__}")
 
 

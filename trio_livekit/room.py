@@ -127,7 +127,7 @@ def _profile(metadata: str, attributes: Mapping[str, str] | None) -> Profile:
     if not isinstance(metadata, str):
         raise TypeError(f"metadata is text, not {type(metadata).__name__}")
     said = dict(attributes or {})
-    check_attributes(said)
+    check_attributes(said, removable=False)
     return Profile(metadata, said)
 
 

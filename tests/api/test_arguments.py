@@ -65,6 +65,7 @@ async def test_other_arguments_of_the_wrong_kind():
             ({"encryption": "key"}, "encryption is an Encryption, which holds the keys, not str"),
             ({"metadata": {}}, "metadata is text, not dict"),
             ({"attributes": {"volts": 5}}, "attributes are text by text, not 'volts': int"),
+            ({"attributes": {"volts": None}}, "attributes are text by text, not 'volts': NoneType"),
         ):
             with pytest.raises(TypeError, match=words):
                 await stack.enter_async_context(lk.connect(server.url, "token", **wrong))

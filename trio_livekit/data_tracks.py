@@ -167,12 +167,18 @@ class LocalDataTrack(trio.abc.SendChannel[DataTrackFrame]):
             await self._publication.wait_for_room()
 
     async def flush(self) -> None:
-        """Wait until every frame accepted so far has been handed to the network, or dropped for a newer one."""
+        """Wait until every frame accepted so far has been handed to the network, or dropped for a newer one.
+
+        There is no deadline: this takes as long as the network does. If cancelled, what was accepted is still sent.
+        """
         await trio.lowlevel.checkpoint()
         await self._publication.wait_flushed()
 
     async def aclose(self) -> None:
-        """Unpublish before the block ends. Doing it twice is quiet."""
+        """Unpublish before the block ends, which drops what waits to be sent. Doing it twice is quiet.
+
+        Waits for the server to confirm, for a second at most. If cancelled, the track is unpublished all the same.
+        """
         await self._publication.unpublish()
 
     def statistics(self) -> PublicationStatistics:
@@ -195,8 +201,8 @@ class DataTrackSubscription(trio.abc.ReceiveChannel[DataTrackFrame]):
     async def receive(self) -> DataTrackFrame:
         """The next frame. If cancelled, no frame is lost.
 
-        Raises ``trio.EndOfChannel`` when the track was unpublished, ``trio.ClosedResourceError`` after ``aclose``, and
-        ``RoomDisconnected`` when the room is gone.
+        Raises ``trio.EndOfChannel`` when the track was unpublished, ``trio.ClosedResourceError`` after ``aclose`` and
+        when the room was left, and ``RoomDisconnected`` when it was lost.
         """
         frame = await self._reader.get()
         return DataTrackFrame(frame.payload, frame.user_timestamp)
@@ -272,7 +278,7 @@ class RemoteDataTrack:
         return self._allowed
 
     async def wait_unpublished(self) -> None:
-        """Wait until the track ends."""
+        """Wait until the track ends: it is unpublished, or the room is left or lost."""
         await trio.lowlevel.checkpoint()
         await self._track.ended.wait()
 
@@ -285,9 +291,13 @@ class RemoteDataTrack:
         ``buffer_size`` is in frames, at least 1, and counts for this subscription alone. ``max_partial_frames`` is how
         many frames may be under reassembly at once, for the track as a whole: the latest subscription decides.
 
-        Raises ``SubscribeError``: the track was unpublished; it is encrypted and this room has no keys, or the other
-        way round; or nothing came of it in 10 seconds, which is also what a missing permission looks like. Cancelling
-        gives the subscription up.
+        Cancelling gives the subscription up.
+
+        Raises:
+            SubscribeError: the track was unpublished; it is encrypted and this room has no keys, or the other way
+                round; or nothing came of it in 10 seconds, which is also what a missing permission looks like.
+            RoomDisconnected: the room was lost. ``trio.ClosedResourceError``: it was left.
+            ValueError: one of the numbers is less than 1.
         """
         if operator.index(buffer_size) < 1 or operator.index(max_partial_frames) < 1:
             raise ValueError("buffer_size and max_partial_frames are numbers of frames, at least 1")

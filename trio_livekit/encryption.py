@@ -80,6 +80,8 @@ class Encryption:
 
         With ``send=False`` it is only received with, until ``select_shared_key`` says otherwise: so a new key can be
         given to everybody before anybody uses it. If cancelled, nothing was set.
+
+        Raises ``ValueError`` for an index that is not 0 to 15, or an empty key; ``TypeError`` for what is no key.
         """
         await self._set(None, key, index, send)
 

@@ -180,6 +180,7 @@ class MessagingRoom(RoomPart):
             PublishDataError: nothing was sent; its ``reason`` says why. ``PayloadTooLarge`` and ``RecipientNotFound``
                 are kinds of it.
             MissingKey: nothing was sent, as the room has end-to-end encryption and there is no key to encrypt with.
+            RoomDisconnected: nothing was sent, as the room was lost. ``trio.ClosedResourceError``: it was left.
         """
         names = names_of(destination_identities)
         packets = self._packets()
@@ -213,6 +214,9 @@ class MessagingRoom(RoomPart):
         server is held up, and with it everything else that it sends here. So read them, or leave the block. A scope
         from which nobody reads for ``unread_timeout`` seconds, while 2 MB of packets wait, is ended with ``NotRead``;
         a warning names it before.
+
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
+        ``ValueError`` for a buffer of no packets.
         """
         if buffer_size < 1:
             raise ValueError("buffer_size is a number of packets, at least 1")

@@ -92,17 +92,25 @@ class LocalParticipant(_Participant):
         self._updating = updating
 
     async def set_name(self, name: str) -> None:
-        """Change the display name: 1 to 256 bytes of UTF-8 on a default server."""
+        """Change the display name: 1 to 256 bytes of UTF-8 on a default server.
+
+        Raises ``UpdateError`` where it is not changed, and ``ValueError`` for an empty one; see the class.
+        """
         await self._updating.update(name=_not_empty("a name", name))
 
     async def set_metadata(self, metadata: str) -> None:
-        """Change the metadata: up to 512 KiB of UTF-8 on a default server."""
+        """Change the metadata: up to 512 KiB of UTF-8 on a default server.
+
+        Raises ``UpdateError`` where it is not changed, and ``ValueError`` for none at all; see the class.
+        """
         await self._updating.update(metadata=_not_empty("metadata", metadata))
 
     async def set_attributes(self, attributes: Mapping[str, str | None]) -> None:
         """Change the attributes that are named here, and no others; ``None`` or an empty value removes one.
 
         All keys and values together are up to 64 KiB of UTF-8 on a default server.
+
+        Raises ``UpdateError`` where they are not changed; see the class.
         """
         check_attributes(attributes)
         await self._updating.update(attributes={key: value or "" for key, value in attributes.items()})
@@ -112,6 +120,8 @@ class LocalParticipant(_Participant):
 
         This replaces what was set before, and lasts until the room is left, reconnections included. Subscriptions that
         are not permitted any more pause; they go on when they are permitted again.
+
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost.
         """
         self._updating.permit(None if permissions is None else tuple(permissions))
 

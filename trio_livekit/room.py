@@ -265,6 +265,9 @@ class Room(StreamingRoom, MessagingRoom):
 
         Every listener has a buffer of ``buffer_size`` events of its own; when it overflows, the oldest are dropped and
         an ``EventsMissed`` says how many.
+
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
+        ``ValueError`` for a buffer of no events.
         """
         if buffer_size < 1:
             raise ValueError("buffer_size is a number of events, at least 1")
@@ -290,8 +293,10 @@ class Room(StreamingRoom, MessagingRoom):
         ``frame_encoding`` and ``schema`` tell subscribers how to read the frames; an encoding that is not among the
         well-known ones is a name of 1 to 32 bytes.
 
-        Raises ``PublishError``: the two do not go together, or the server refused, with its reason; or, from inside the
-        block, it ended the track.
+        Raises:
+            PublishError: the two do not go together, or the server refused, with its reason; or, from inside the block,
+                the server ended the track, or the room is over (``DISCONNECTED``).
+            RoomDisconnected: the room was lost before. ``trio.ClosedResourceError``: it was left.
         """
         self._check_open()
         if not isinstance(name, str):
@@ -309,7 +314,8 @@ class Room(StreamingRoom, MessagingRoom):
         one. A schema that is defined need not be used, nor the other way round. When this is cancelled, the schema may
         be defined or not.
 
-        Raises ``SchemaError``, or ``RoomDisconnected`` when the room is lost. Waits for a room that is reconnecting.
+        Raises ``SchemaError``, ``RoomDisconnected`` when the room is lost, ``trio.ClosedResourceError`` when it was
+        left. Waits for a room that is reconnecting.
         """
         if not isinstance(definition, str):
             raise TypeError(f"the definition of a schema is a str, not {type(definition).__name__}")
@@ -318,7 +324,8 @@ class Room(StreamingRoom, MessagingRoom):
     async def get_schema(self, schema: DataTrackSchema, publisher_identity: str) -> str:
         """The definition that a participant gave for a schema: ``get_schema(track.schema, track.publisher_identity)``.
 
-        Raises ``SchemaError``, or ``RoomDisconnected`` when the room is lost. Waits for a room that is reconnecting.
+        Raises ``SchemaError``, ``RoomDisconnected`` when the room is lost, ``trio.ClosedResourceError`` when it was
+        left. Waits for a room that is reconnecting.
         """
         return await self._session.schemas.get(schema, publisher_identity)
 
@@ -373,6 +380,7 @@ class Room(StreamingRoom, MessagingRoom):
 
         Raises:
             RpcError: the call failed. Its ``code`` says how, and ``executed`` whether the method may have run.
+            MissingKey: the room has end-to-end encryption, and there is no key to encrypt with. Nothing was sent.
             RoomDisconnected: the room was lost. ``trio.ClosedResourceError``: it was left.
         """
         _check_method(method)

@@ -48,15 +48,16 @@ _DIAL_AGAIN_TIMEOUT_S = 3.0
 """How long a TCP connection may take where another attempt follows at once."""
 
 _GIVEN_UP_S = 7.0
-"""A path that was silent for so long after that was noticed, which takes 5 s, the server may have given up: it does so
-after 15 s, and perhaps in the very moment in which both hear each other again, when it was the server that had stopped.
-"""
+"""After so much silence, beyond the 5 s that it takes to notice it, the server may have given the path up. It does so
+when it has heard nothing for 15 s; if it was the server's process that had stopped, that can be in the very moment in
+which both sides hear each other again."""
 
 _PATH_GRACE_S = 0.7
 """How long after the server was heard a path may take to prove that it works: it is checked every half second."""
 
 _LAST_WORD_S = 0.5
-"""How long after the peer connection the server's reason for it may come, and an answer when all is given up."""
+"""How long the server may take to say why it ended the peer connection; and, when joining is given up, how long we wait
+for an answer that may have let us in."""
 
 _PLAIN = Profile()
 
@@ -174,8 +175,8 @@ class Connection:
         self.was_answered = False
         self._dial_timeout_s = math.inf
         self._are_links_lost = self._is_ready = self._left = False
-        self._must_restart_ice = False  # for the server has given the path up, whatever we think of it
-        self._silent_since = math.inf  # without a restart of ICE
+        self._must_restart_ice = False  # as the server has given the path up, even if it looks well from here
+        self._silent_since = math.inf  # since when there was no path; a restart of ICE begins anew
         self._changed = trio.lowlevel.ParkingLot()
         self.links = Links(
             include_loopback=_is_this_machine(endpoint.url),
@@ -486,7 +487,7 @@ class Connection:
         self._lose(loss)
 
     def _lose(self, loss: Loss) -> None:
-        """Something was lost. Of several losses that counts which takes the most to mend."""
+        """Something was lost. Of several losses, the one that takes the most to mend counts."""
         can_resume = self._is_ready and not self._are_links_lost and self._may_resume
         if loss.remedy is Remedy.RESUME and not can_resume:
             loss = loss._replace(remedy=Remedy.RESTART)

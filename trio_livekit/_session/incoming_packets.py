@@ -53,7 +53,7 @@ class IncomingPackets:
 
     Attributes:
         sealer: decrypts, where the room is encrypted end to end.
-        own_identity: of this client. Servers send nobody what is his own, so what says it is from us is dropped.
+        own_identity: of this client. A server sends nobody his own packets: one that claims to be from us is dropped.
     """
 
     def __init__(self, source: Links, announce: Callable[[ContinuityLost], None]) -> None:

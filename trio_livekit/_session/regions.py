@@ -67,7 +67,7 @@ class Regions:
         return _MEDIA_TIMEOUT_S if self._is_cloud else float("inf")
 
     async def advance(self, token: str) -> bool:
-        """What ``url`` leads to does not work: whether there is something else to try, which ``url`` is then.
+        """The region that ``url`` leads to does not work: go on to the next. Returns whether there is one.
 
         Bounded in time. Raises ``ConnectError`` where the token is not accepted.
         """

@@ -57,14 +57,14 @@ _RESUME_TIMEOUT_S = 5.0
 
 
 _FAREWELL_S = 0.5
-"""How long leaving may take to open a websocket for the goodbye, where the one there was is lost."""
+"""How long leaving may take to open another websocket for the goodbye, if the last one was lost."""
 
 _FLUSH_S = 1.0
 """How long a block that ends normally waits for the server to take in what was sent reliably."""
 
 _HASTY_FLUSH_S = 0.5
-"""The same for a block that fails or is cancelled, and only for what was sent just now or is not acknowledged: with it
-goes the news, for those who read what is being sent, that there will be no more of it."""
+"""The same for a block that fails or is cancelled, and only if something was sent just now or is not acknowledged. Part
+of it may be the word to the readers of a stream that the rest of it will not come."""
 
 _LAST_CALLS_S = 0.5
 """How long leaving waits for handlers of calls that a borrower of the room serves, so that their callers hear of it."""

@@ -66,7 +66,7 @@ class TextStreamReader(_Reader, trio.abc.ReceiveChannel[str]):
         return text
 
     async def read_all(self, max_bytes: int = MAX_READ_ALL_BYTES) -> str:
-        """All of the rest.
+        """All of the rest. If cancelled, what was read by then is lost.
 
         Raises as ``receive`` does, and ``StreamError`` (``TOO_LARGE``) if it is more than ``max_bytes``.
         """
@@ -114,7 +114,7 @@ class ByteStreamReader(_Reader, trio.abc.ReceiveStream):
         return part[:size]
 
     async def read_all(self, max_bytes: int = MAX_READ_ALL_BYTES) -> bytes:
-        """All of the rest.
+        """All of the rest. If cancelled, what was read by then is lost.
 
         Raises as ``receive_some`` does, and ``StreamError`` (``TOO_LARGE``) if it is more than ``max_bytes``.
         """

@@ -76,6 +76,8 @@ class StreamingRoom(RoomPart):
         Raises:
             StreamError: the stream did not come about, or could not be completed; its ``reason`` says why.
             PublishDataError: this participant may not send data, or some of those named are not in the room.
+            MissingKey: the room has end-to-end encryption, and there is no key to encrypt with.
+            RoomDisconnected: the room was lost. ``trio.ClosedResourceError``: it was left.
         """
         self._check_text_topic(topic)
         header, info = text_header(
@@ -258,6 +260,7 @@ class StreamingRoom(RoomPart):
 
         Raises:
             StreamError: somebody listens to the topic already, or it is the library's own (``TOPIC_TAKEN``).
+            RoomDisconnected: the room was lost. ``trio.ClosedResourceError``: it was left.
         """
         self._check_open()
         limits = Limits(max_inflated_bytes, idle_timeout, unread_timeout)

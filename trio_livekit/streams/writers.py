@@ -42,6 +42,11 @@ class _Writer(trio.abc.AsyncResource, Generic[_Info]):
         """End the stream well before its block ends, with more attributes if any; waits until the server has it all.
 
         Doing it twice is quiet. If it is cancelled before the end could be sent, the stream ends badly with its block.
+
+        Raises:
+            StreamError: it is less than ``total_bytes``, or the server did not say that it has all of it.
+            PublishDataError: this participant may not send data any more.
+            trio.ClosedResourceError: the stream cannot end well any more: its block is being cancelled, and says why.
         """
         await self._writer.finish(dict(attributes or {}))
 

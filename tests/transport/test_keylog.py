@@ -48,3 +48,12 @@ async def test_the_secrets_of_a_connection_are_its_owners_alone(
     assert lines
     assert {line[0] for line in lines} == {"CLIENT_RANDOM"}
     assert all(secret not in caplog.text for _, _, secret in lines)
+
+
+async def test_a_file_that_cannot_be_written_costs_no_connection(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys.log"))
+    async with serve() as server, lk.connect(server.url, server.token("ann", "den")) as room:
+        assert room.state is lk.ConnectionState.CONNECTED
+    assert "cannot be written to $SSLKEYLOGFILE" in caplog.text

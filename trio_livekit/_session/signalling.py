@@ -109,13 +109,11 @@ class Signalling:
                 except WebsocketClosed:
                     pass
             await self._websocket.aclose()
-        self._to_send.close()
 
     async def aclose(self) -> None:
         """Close the websocket without a goodbye, so that the session can be resumed. Bounded, also when cancelled."""
         self._outbox.close()
         await self._websocket.aclose()
-        self._to_send.close()
 
     async def _send_requests(self) -> None:
         async for request in self._to_send:

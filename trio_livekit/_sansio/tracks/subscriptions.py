@@ -11,12 +11,15 @@ active for us; whether a track is on that list is all that can be known. What fo
 - A server may lose a request that closely follows its opposite. So after one, the list is awaited before the other.
 - That a track is unpublished is told over another connection than its packets take, and may overtake the last of them.
   So what is unpublished goes on for a moment.
-- A list that is lost with a signal connection is not sent again before something changes, and asking again for what is
-  subscribed changes nothing. So where that may have happened, packets with a handle that no list has named are taken as
-  the word of it, if they can be of one track only. Or a list is provoked: by a subscription to another track, a probe,
-  which is given up again at once; or by giving up one of several that are known, from the number of such handles, to be
-  subscribed. If none of that is possible, the one that is waited for is taken for subscribed: a list, or a packet, will
-  say so when there is anything to be had from it.
+- A list may be lost together with the signal connection that it was sent on. The server sends the next one only when
+  something changes, and a request for what is subscribed already changes nothing. So after such a loss the
+  subscriptions that may be in place are *in doubt*, and there are three ways out:
+
+  - Packets come with a handle that no list has named. If only one track is in doubt, they are of that track. If there
+    are as many such handles as tracks in doubt, all of them are subscribed; one is given up, for the list that follows.
+  - A list is provoked by a *probe*: a subscription to another track, which is given up again at once.
+  - Where there is no track for a probe, and one subscription is waited for, it is *presumed* to be in place. A list, or
+    a packet, will say so when there is anything to be had from it.
 """
 
 from __future__ import annotations

@@ -48,6 +48,7 @@ __all__ = [
     "LocalParticipant",
     "MissingKey",
     "NotRead",
+    "OnFullReconnect",
     "PacketStatistics",
     "ParticipantKind",
     "Paths",
@@ -61,6 +62,7 @@ __all__ = [
     "PublishErrorReason",
     "PushError",
     "PushErrorReason",
+    "ReaderStatistics",
     "Receipt",
     "RecipientNotFound",
     "ReconnectPolicy",
@@ -93,6 +95,7 @@ __all__ = [
     "TextStreamReader",
     "TextStreamWriter",
     "TextStreams",
+    "TokenSource",
     "TrackStats",
     "TrackSubscriptionPermission",
     "Transcription",
@@ -118,7 +121,6 @@ from ._sansio.encryption.complaints import DecryptionFailureReason
 from ._sansio.signal.messages import (
     ConnectionQuality,
     DataTrackSchema,
-    DisconnectReason,
     EncryptionType,
     FrameEncoding,
     ParticipantKind,
@@ -127,6 +129,7 @@ from ._sansio.signal.messages import (
     SchemaEncoding,
     ServerInfo,
 )
+from ._session.credentials import TokenSource
 from ._session.paths import Paths
 from ._session.reconnect import ReconnectPolicy
 from ._version import __version__
@@ -148,6 +151,7 @@ from .errors import (
     DecodeError,
     DeliveryError,
     DeliveryErrorReason,
+    DisconnectReason,
     FrameTooLarge,
     InternalError,
     LiveKitError,
@@ -179,7 +183,9 @@ from .messages import (
     ChatMessage,
     DataPacket,
     DataPackets,
+    OnFullReconnect,
     PacketStatistics,
+    ReaderStatistics,
     Receipt,
     Transcription,
     TranscriptionSegment,

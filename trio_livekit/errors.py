@@ -14,6 +14,7 @@ __all__ = [
     "DecodeError",
     "DeliveryError",
     "DeliveryErrorReason",
+    "DisconnectReason",
     "FrameTooLarge",
     "InternalError",
     "LiveKitError",
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 import enum
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 _Reason = TypeVar("_Reason", bound=enum.Enum)
 
@@ -76,6 +77,50 @@ class InternalError(LiveKitError):
     """We broke a rule of our own: please report it. The cause is attached."""
 
 
+class OpenEnum(enum.IntEnum):
+    """Numbers that a server may add to: unknown ones become members named ``UNKNOWN_<n>`` instead of errors.
+
+    They are printed by name, as other enumerations are, and not as the numbers that they are on the wire.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:  # noqa: ANN401 (the signature is enum's)
+        if not isinstance(value, int):
+            return None
+        member = int.__new__(cls, value)
+        member._name_ = f"UNKNOWN_{value}"
+        member._value_ = value
+        return member
+
+    def __str__(self) -> str:
+        return f"{type(self).__name__}.{self.name}"
+
+    def __format__(self, format_spec: str) -> str:
+        return format(str(self), format_spec)
+
+
+class DisconnectReason(OpenEnum):
+    """Why a participant left, in the server's words (``DisconnectReason``)."""
+
+    UNKNOWN_REASON = 0
+    CLIENT_INITIATED = 1
+    DUPLICATE_IDENTITY = 2
+    SERVER_SHUTDOWN = 3
+    PARTICIPANT_REMOVED = 4
+    ROOM_DELETED = 5
+    STATE_MISMATCH = 6
+    JOIN_FAILURE = 7
+    MIGRATION = 8
+    SIGNAL_CLOSE = 9
+    ROOM_CLOSED = 10
+    USER_UNAVAILABLE = 11
+    USER_REJECTED = 12
+    SIP_TRUNK_FAILURE = 13
+    CONNECTION_TIMEOUT = 14
+    MEDIA_FAILURE = 15
+    AGENT_ERROR = 16
+
+
 class ConnectErrorReason(enum.Enum):
     """Why a room was never joined, so that a caller can decide whether to try again."""
 
@@ -102,7 +147,12 @@ class ConnectError(LiveKitError):
     """
 
     def __init__(
-        self, reason: ConnectErrorReason, message: str, *, status: int | None = None, disconnect_reason: object = None
+        self,
+        reason: ConnectErrorReason,
+        message: str,
+        *,
+        status: int | None = None,
+        disconnect_reason: DisconnectReason | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -117,8 +167,8 @@ class RoomDisconnected(LiveKitError):
         reason: the ``DisconnectReason`` the server gave, or the nearest one that describes what was seen.
     """
 
-    def __init__(self, reason: object, message: str | None = None) -> None:
-        super().__init__(message or f"disconnected from the room: {getattr(reason, 'name', reason)}")
+    def __init__(self, reason: DisconnectReason, message: str | None = None) -> None:
+        super().__init__(message or f"disconnected from the room: {reason.name}")
         self.reason = reason
 
 

@@ -368,7 +368,7 @@ class Room(StreamingRoom, MessagingRoom):
     # --- remote procedure calls ---------------------------------------------------------------------------------------
 
     async def perform_rpc(
-        self, *, destination_identity: str, method: str, payload: str, response_timeout: float = 15.0
+        self, *, destination_identity: str, method: str, payload: str = "", response_timeout: float = 15.0
     ) -> str:
         """Call a method that another participant serves, and return its result.
 

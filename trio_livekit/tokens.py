@@ -122,8 +122,11 @@ def access_token(
     Raises:
         ValueError: something that a token needs is empty, or ``grants`` are for another room.
     """
-    if not (api_key and api_secret and identity and room):
-        raise ValueError("an access token needs an API key, an API secret, an identity and a room")
+    needed = {"api_key": api_key, "api_secret": api_secret, "identity": identity, "room": room}
+    empty = [name for name, value in needed.items() if not value]
+    if empty:
+        text = f"an access token needs an API key, an API secret, an identity and a room: {', '.join(empty)} is empty"
+        raise ValueError(text)
     if grants is None:
         grants = VideoGrants()
     if grants.room not in ("", room):

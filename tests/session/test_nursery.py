@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_livekit._session.nursery import lasting_nursery, private_nursery
-from trio_livekit.errors import InternalError, RoomDisconnected
+from trio_livekit.errors import DisconnectReason, InternalError, RoomDisconnected
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -96,7 +96,7 @@ async def test_the_context_of_the_blocks_error_is_kept(opened: PrivateNursery) -
 
 
 async def test_an_error_of_ours_in_a_task_comes_out_bare(opened: PrivateNursery) -> None:
-    error = RoomDisconnected("why")
+    error = RoomDisconnected(DisconnectReason.ROOM_DELETED)
     with pytest.raises(RoomDisconnected) as caught:
         async with opened("it") as nursery:
             nursery.start_soon(fail, error)
@@ -119,7 +119,7 @@ async def test_the_blocks_error_wins_and_ours_is_noted(opened: PrivateNursery) -
     error, both = UserError(), trio.Event()
     with pytest.raises(UserError) as caught:
         async with opened("the room") as nursery:
-            nursery.start_soon(fail, RoomDisconnected("why", "lost"), both)
+            nursery.start_soon(fail, RoomDisconnected(DisconnectReason.ROOM_DELETED, "lost"), both)
             await wait_all_tasks_blocked()
             try:
                 both.set()
@@ -133,7 +133,7 @@ async def test_the_blocks_error_wins_and_ours_is_noted(opened: PrivateNursery) -
 
 async def test_several_errors_of_ours_are_one(opened: PrivateNursery) -> None:
     at_once = trio.Event()
-    errors = [RoomDisconnected(number) for number in range(3)]
+    errors = [RoomDisconnected(DisconnectReason(number)) for number in range(3)]
     with pytest.raises(RoomDisconnected) as caught:
         async with opened("it") as nursery:
             for error in errors:
@@ -146,7 +146,7 @@ async def test_several_errors_of_ours_are_one(opened: PrivateNursery) -> None:
 
 async def test_an_error_of_ours_beside_a_bug_is_an_internal_error_with_both(opened: PrivateNursery) -> None:
     at_once = trio.Event()
-    errors = [RoomDisconnected("why"), ZeroDivisionError()]
+    errors = [RoomDisconnected(DisconnectReason.ROOM_DELETED), ZeroDivisionError()]
     with pytest.raises(InternalError) as caught:
         async with opened("it") as nursery:
             for error in errors:
@@ -195,7 +195,7 @@ async def test_a_group_from_the_users_own_nursery_keeps_its_errors(opened: Priva
 
 async def test_one_inside_another(opened: PrivateNursery) -> None:
     """The inner one's errors are the block's own for the outer one."""
-    error = RoomDisconnected("inner")
+    error = RoomDisconnected(DisconnectReason.ROOM_DELETED)
     with pytest.raises(RoomDisconnected) as caught:
         async with opened("outer") as outer, opened("inner") as inner:
             outer.start_soon(trio.sleep_forever)
@@ -251,7 +251,7 @@ async def test_a_lasting_nursery_can_be_entered_under_cancellation() -> None:
 
 async def test_the_error_that_ends_the_block_is_chosen_before_the_block_moves() -> None:
     """Whoever wakes a task that has an error to raise, and then cancels the block, has that error come out of it."""
-    ended, error = trio.Event(), RoomDisconnected("why")
+    ended, error = trio.Event(), RoomDisconnected(DisconnectReason.ROOM_DELETED)
     with pytest.raises(RoomDisconnected) as caught:
         async with lasting_nursery("it") as (nursery, _):
             nursery.start_soon(fail, error, ended)

@@ -21,7 +21,7 @@ from trio_livekit._session.subscribing import (
     TrackReassigned,
     TrackUnpublished,
 )
-from trio_livekit.errors import RoomDisconnected, SubscribeError, SubscribeErrorReason
+from trio_livekit.errors import DisconnectReason, RoomDisconnected, SubscribeError, SubscribeErrorReason
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -230,7 +230,7 @@ async def test_the_end_of_the_session(bench: Bench, nursery: trio.Nursery) -> No
 
     nursery.start_soon(subscribe)
     await wait_all_tasks_blocked()
-    lost = RoomDisconnected("why")
+    lost = RoomDisconnected(DisconnectReason.ROOM_DELETED)
     bench.subscribing.close(lost)
     bench.subscribing.close(None)  # the first word counts
     await wait_all_tasks_blocked()

@@ -31,47 +31,12 @@ __all__ = [
 
 import enum
 from dataclasses import field
-from typing import Any
 
+from ...errors import DisconnectReason, OpenEnum
 from ..records import dataclass
 
 
-class _OpenEnum(enum.IntEnum):
-    """An enumeration whose unknown numbers become members named ``UNKNOWN_<n>`` instead of errors."""
-
-    @classmethod
-    def _missing_(cls, value: object) -> Any:  # noqa: ANN401 (the signature is enum's)
-        if not isinstance(value, int):
-            return None
-        member = int.__new__(cls, value)
-        member._name_ = f"UNKNOWN_{value}"
-        member._value_ = value
-        return member
-
-
-class DisconnectReason(_OpenEnum):
-    """Why a participant left, in the server's words (``DisconnectReason``)."""
-
-    UNKNOWN_REASON = 0
-    CLIENT_INITIATED = 1
-    DUPLICATE_IDENTITY = 2
-    SERVER_SHUTDOWN = 3
-    PARTICIPANT_REMOVED = 4
-    ROOM_DELETED = 5
-    STATE_MISMATCH = 6
-    JOIN_FAILURE = 7
-    MIGRATION = 8
-    SIGNAL_CLOSE = 9
-    ROOM_CLOSED = 10
-    USER_UNAVAILABLE = 11
-    USER_REJECTED = 12
-    SIP_TRUNK_FAILURE = 13
-    CONNECTION_TIMEOUT = 14
-    MEDIA_FAILURE = 15
-    AGENT_ERROR = 16
-
-
-class ParticipantState(_OpenEnum):
+class ParticipantState(OpenEnum):
     """How far a participant has come (``ParticipantInfo.State``)."""
 
     JOINING = 0
@@ -80,7 +45,7 @@ class ParticipantState(_OpenEnum):
     DISCONNECTED = 3
 
 
-class ParticipantKind(_OpenEnum):
+class ParticipantKind(OpenEnum):
     """What a participant is (``ParticipantInfo.Kind``)."""
 
     STANDARD = 0
@@ -92,7 +57,7 @@ class ParticipantKind(_OpenEnum):
     BRIDGE = 8
 
 
-class ConnectionQuality(_OpenEnum):
+class ConnectionQuality(OpenEnum):
     """How well the server hears a participant (``ConnectionQuality``)."""
 
     POOR = 0
@@ -101,7 +66,7 @@ class ConnectionQuality(_OpenEnum):
     LOST = 3
 
 
-class EncryptionType(_OpenEnum):
+class EncryptionType(OpenEnum):
     """How a track is encrypted end to end (``Encryption.Type``)."""
 
     NONE = 0
@@ -116,7 +81,7 @@ class Capability(enum.IntEnum):
     COMPRESSION_DEFLATE_RAW = 2
 
 
-class RequestReason(_OpenEnum):
+class RequestReason(OpenEnum):
     """The outcome of a request (``RequestResponse.Reason``)."""
 
     OK = 0
@@ -133,7 +98,7 @@ class RequestReason(_OpenEnum):
     INVALID_REQUEST = 11
 
 
-class LeaveAction(_OpenEnum):
+class LeaveAction(OpenEnum):
     """What the client should do after ``leave`` (``LeaveRequest.Action``)."""
 
     DISCONNECT = 0
@@ -141,14 +106,14 @@ class LeaveAction(_OpenEnum):
     RECONNECT = 2
 
 
-class Target(_OpenEnum):
+class Target(OpenEnum):
     """Which of the two peer connections a candidate is for (``SignalTarget``)."""
 
     PUBLISHER = 0
     SUBSCRIBER = 1
 
 
-class FrameEncoding(_OpenEnum):
+class FrameEncoding(OpenEnum):
     """How the frames of a data track are encoded (``WellKnownDataTrackFrameEncoding``)."""
 
     UNSPECIFIED = 0
@@ -161,7 +126,7 @@ class FrameEncoding(_OpenEnum):
     JSON = 7
 
 
-class SchemaEncoding(_OpenEnum):
+class SchemaEncoding(OpenEnum):
     """In which language a schema is written (``WellKnownDataTrackSchemaEncoding``)."""
 
     UNSPECIFIED = 0

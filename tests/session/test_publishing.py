@@ -544,6 +544,34 @@ async def test_flush_waits_for_what_was_accepted_before_it(bench: Bench, nursery
     scope.cancel()
 
 
+async def test_a_name_is_free_when_its_block_has_ended(bench: Bench, autojump_clock: MockClock) -> None:
+    """Who publishes under it while the frames of that block still leave waits, and is not told that it is taken."""
+
+    async def publish(name: str, handle: int, frame: bytes) -> None:
+        with suppress(PublishError):  # as the room is left in the end
+            async with bench.publishing.publish(name) as publication:
+                assert publication.handle == handle
+                publication.push(frame, None)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(publish, "track", 1, b"x")
+        await wait_all_tasks_blocked()
+        bench.links.unsent = bench.links.buffered = 1 << 20
+        bench.grant(1)
+        await wait_all_tasks_blocked()
+        nursery.start_soon(publish, "track", 3, b"y")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(publish, "other", 2, b"z")
+        await wait_all_tasks_blocked()
+        assert bench.requests == [m.PublishDataTrack(1, "track"), m.PublishDataTrack(2, "other")]
+        bench.links.unsent = bench.links.buffered = 0
+        bench.publishing.on_progress()
+        await wait_all_tasks_blocked()
+        assert bench.requests[2:] == [m.UnpublishDataTrack(1), m.PublishDataTrack(3, "track")]
+        assert autojump_clock.current_time() == 0  # not by waiting for a second
+        bench.publishing.close()
+
+
 async def test_a_publish_that_is_cancelled_already_asks_for_nothing(bench: Bench) -> None:
     with trio.CancelScope() as scope:
         scope.cancel()

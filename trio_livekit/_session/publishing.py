@@ -88,6 +88,7 @@ class Publication:
         self.name = request.name
         self.sid = ""
         self.is_up = False  # the server has it, as far as anybody knows
+        self.is_flushing = False  # its block has ended, and what was accepted in it is still being sent
         self.error: PublishError | None = None
         self.settled = trio.Event()
         """The request was answered."""
@@ -222,6 +223,8 @@ class Publishing:
     ) -> AsyncIterator[Publication]:
         """Publish for as long as the block lasts; see ``Room.publish_data_track``."""
         await trio.lowlevel.checkpoint()
+        while any(other.name == name and other.is_flushing for other in self._publications.values()):
+            await self.wait_progress()  # a block that has ended gives the name back within a second
         if self._closed:
             raise PublishError(PublishErrorReason.DISCONNECTED, _REFUSALS[PublishErrorReason.DISCONNECTED])
         encryption = EncryptionType.NONE if self._sealing is None else EncryptionType.GCM
@@ -240,8 +243,10 @@ class Publishing:
         finally:
             with trio.CancelScope(shield=True):
                 if clean:
+                    publication.is_flushing = True
                     with trio.move_on_after(_FLUSH_TIMEOUT_S):
                         await publication.wait_flushed()
+                    publication.is_flushing = False
                 await publication.unpublish()
             del self._publications[handle]
             if publication.pushed:

@@ -458,6 +458,24 @@ async def test_what_is_unsettled(bench: Bench, autojump_clock: MockClock) -> Non
     assert not packets.is_unsettled(trio.current_time())
 
 
+async def test_a_sender_that_gives_up_is_not_waited_for(bench: Bench, nursery: trio.Nursery) -> None:
+    bench.links.drained.set()
+    bench.links.unsent[RELIABLE] = 1 << 30
+    sending = trio.CancelScope()
+
+    async def send() -> None:
+        with sending:
+            await bench.packets.send_reliable(user("x"))
+
+    nursery.start_soon(send)
+    await wait_all_tasks_blocked()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as draining:
+            draining.start_soon(bench.packets.drain)
+            await wait_all_tasks_blocked()
+            sending.cancel()
+
+
 async def test_draining_a_connection_that_is_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async def drain() -> None:
         await trio.lowlevel.checkpoint()

@@ -48,8 +48,9 @@ class Credentials:
         return self._token
 
     def refresh(self, token: str) -> None:
-        """The server gave us another."""
-        self._token, self.is_ours = token, False
+        """The server gave us another, if it is one."""
+        if token:
+            self._token, self.is_ours = token, False
 
     def accepted(self) -> None:
         """The server let us in."""

@@ -165,6 +165,7 @@ class Packets:
             except trio.Cancelled:
                 if parcel in self._waiting:
                     self._waiting.remove(parcel)
+                    self._watch(self._links)  # somebody may wait for all to be handed over
                     raise
                 # It left after the cancellation, and before this task knew: it is sent, and the next checkpoint raises.
         if parcel.error is not None:

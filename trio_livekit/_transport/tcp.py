@@ -4,10 +4,8 @@ from __future__ import annotations
 
 __all__ = ["TcpEndpoint"]
 
-import errno
 import ipaddress
 import math
-import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -47,16 +45,8 @@ class TcpEndpoint:
         version = ipaddress.ip_address(remote[0].partition("%")[0]).version
         sock = socket.socket(socket.AF_INET6 if version == 6 else socket.AF_INET, socket.SOCK_STREAM)
         try:
-            sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            refused = sock.connect_ex(socket_address(remote))
-            if refused == errno.EINPROGRESS:
-                await trio.lowlevel.wait_writable(sock)
-                refused = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            else:
-                await trio.lowlevel.checkpoint()
-            if refused:
-                raise OSError(refused, os.strerror(refused))
+            await trio.socket.from_stdlib_socket(sock).connect(socket_address(remote))
             return cls(sock, remote)
         except BaseException:
             sock.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import trio
 
+from trio_livekit._session.labels import RELIABLE
 from trio_livekit._transport.websocket import WebsocketClosed
 from trio_livekit._wire.signal import decode_request, encode_response
 
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from trio_livekit._sansio.signal import messages as m
 
 
-class FakeLinks:
-    """Takes messages, and holds as many bytes back as it is told."""
+class TrackLinks:
+    """Links as data tracks use them: one channel, which takes messages, and holds as many bytes back as it is told."""
 
     polite_amount = prompt_amount = 1 << 40
 
@@ -44,6 +46,50 @@ class FakeLinks:
         if watch is not self.watching:
             self.watch_changes.append(watch)
         self.watching = watch
+
+
+class PacketLinks:
+    """Links as packets use them: two channels that take everything, and acknowledge when they are told."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, list[bytes]] = defaultdict(list)
+        self.buffered: dict[str, int] = defaultdict(int)
+        self.unsent: dict[str, int] = defaultdict(int)
+        self.expired: dict[str, int] = defaultdict(int)
+        self.stuck = False  # the network takes nothing
+        self.consumed = 0
+        self.watching = False
+        self.is_draining = False
+        self.drained = trio.Event()
+
+    def send(self, label: str, messages: list[bytes], _now: float) -> None:
+        self.sent[label] += messages
+        self.buffered[label] += sum(map(len, messages))
+        if self.stuck:
+            self.unsent[label] += sum(map(len, messages))
+
+    def send_until(self, label: str, messages: list[tuple[float, bytes]], now: float) -> None:
+        self.send(label, [message for _, message in messages], now)
+
+    def expired_count(self, label: str) -> int:
+        return self.expired[label]
+
+    def buffered_amount(self, label: str) -> int:
+        return self.buffered[label]
+
+    def unsent_amount(self, label: str) -> int:
+        return self.unsent[label]
+
+    async def drain(self) -> None:
+        self.is_draining = True
+        await self.drained.wait()
+
+    def watch_progress(self, label: str, watch: bool) -> None:
+        assert label == RELIABLE
+        self.watching = watch
+
+    def consume(self, size: int) -> None:
+        self.consumed += size
 
 
 class FakeWebsocket:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.session.fakes import PacketLinks
 from trio_livekit._sansio.packets import messages as p
 from trio_livekit._sansio.packets.high_water import MIN_BYTES
 from trio_livekit._sansio.signal.messages import ParticipantInfo, Permission
@@ -35,55 +35,11 @@ if TYPE_CHECKING:
     from trio_livekit._session.receipts import Receipt
 
 
-class FakeLinks:
-    """Two channels that take everything, and acknowledge when they are told."""
-
-    def __init__(self) -> None:
-        self.sent: dict[str, list[bytes]] = defaultdict(list)
-        self.buffered: dict[str, int] = defaultdict(int)
-        self.unsent: dict[str, int] = defaultdict(int)
-        self.expired: dict[str, int] = defaultdict(int)
-        self.stuck = False  # the network takes nothing
-        self.consumed = 0
-        self.watching = False
-        self.is_draining = False
-        self.drained = trio.Event()
-
-    def send(self, label: str, messages: list[bytes], _now: float) -> None:
-        self.sent[label] += messages
-        self.buffered[label] += sum(map(len, messages))
-        if self.stuck:
-            self.unsent[label] += sum(map(len, messages))
-
-    def send_until(self, label: str, messages: list[tuple[float, bytes]], now: float) -> None:
-        self.send(label, [message for _, message in messages], now)
-
-    def expired_count(self, label: str) -> int:
-        return self.expired[label]
-
-    def buffered_amount(self, label: str) -> int:
-        return self.buffered[label]
-
-    def unsent_amount(self, label: str) -> int:
-        return self.unsent[label]
-
-    async def drain(self) -> None:
-        self.is_draining = True
-        await self.drained.wait()
-
-    def watch_progress(self, label: str, watch: bool) -> None:
-        assert label == RELIABLE
-        self.watching = watch
-
-    def consume(self, size: int) -> None:
-        self.consumed += size
-
-
 class Bench:
     """Packets, with the session and the server played by the test."""
 
     def __init__(self) -> None:
-        self.links = FakeLinks()
+        self.links = PacketLinks()
         self.announced: list[ContinuityLost] = []
         self.got: list[p.DataPacket] = []
         self.packets = Packets(self.links, lambda _: None, self.announced.append)  # type: ignore[arg-type]
@@ -115,7 +71,7 @@ class Bench:
     def restart(self, *present: ParticipantInfo) -> None:
         """The session is lost and replaced by another."""
         self.packets.on_session_lost()
-        self.links = FakeLinks()
+        self.links = PacketLinks()
         self.packets.on_session_replaced(self.links)  # type: ignore[arg-type]
         for info in list(self.packets._present):
             if info not in {other.identity for other in present}:

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from tests.session.fakes import FakeLinks
+from tests.session.fakes import TrackLinks
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._sansio.tracks.packet import decode
 from trio_livekit._session.publishing import Publication, Publishing
@@ -25,7 +25,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.requests: list[m.Request] = []
-        self.links = FakeLinks()
+        self.links = TrackLinks()
         self.publishing = Publishing(self.requests.append, self.links, lambda _: None)  # type: ignore[arg-type]
 
     async def keep_time(self) -> None:
@@ -404,7 +404,7 @@ async def test_a_new_session_under_a_track(bench: Bench, nursery: trio.Nursery) 
     assert error.value.reason is PushErrorReason.NOT_CONNECTED
     assert not sent.is_set()
 
-    old, bench.links = bench.links, FakeLinks()
+    old, bench.links = bench.links, TrackLinks()
     bench.publishing.on_connected(bench.links)  # type: ignore[arg-type]
     assert bench.requests == [m.PublishDataTrack(1, "track")] * 2
     await wait_all_tasks_blocked()

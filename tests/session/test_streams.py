@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.session.fakes import PacketLinks
 from trio_livekit._sansio.neglect import CROWDED_BYTES, NOT_READ_S
 from trio_livekit._sansio.packets import messages as p
 from trio_livekit._sansio.signal.messages import Capability, ParticipantInfo
@@ -23,8 +24,6 @@ from trio_livekit._session.packets import Packets
 from trio_livekit._session.streams import Streams
 from trio_livekit._wire.data import decode_packet, encode_packet
 from trio_livekit.errors import PublishDataError, RecipientNotFound, StreamError, StreamErrorReason
-
-from .test_packets import FakeLinks
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -42,7 +41,7 @@ class Bench:
     """Streams, with the session, the server and ann played by the test."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.links = FakeLinks()
+        self.links = PacketLinks()
         self.roster = Roster(ParticipantInfo("PA_me", "me"))
         self.packets = Packets(self.links, lambda _: None, lambda _event: None)  # type: ignore[arg-type]
         self.streams = Streams(self.packets, lambda: self.roster, nursery.start_soon, lambda _: None)
@@ -88,7 +87,7 @@ class Bench:
 
     def lose_session(self) -> None:
         self.packets.on_session_lost()
-        self.links = FakeLinks()
+        self.links = PacketLinks()
         self.packets.on_session_replaced(self.links)  # type: ignore[arg-type]
         self.packets.on_connected(self.links)  # type: ignore[arg-type]
 

@@ -18,6 +18,7 @@ import trio_livekit as lk
 from tests.support.cancel import cancel_everywhere
 from tests.support.cloud import fake_cloud
 from tests.support.proxy import signal_proxy
+from tests.support.reconnecting import QUICK
 from trio_livekit import events as ev
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 
 pytestmark = pytest.mark.timeout(120)
-
-QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=20.0)
 
 
 class Stage:

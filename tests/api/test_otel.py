@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import trio_livekit as lk
-from tests.api.test_reconnect import QUICK, flowing, until_reconnected
+from tests.support.reconnecting import QUICK, flowing, until_reconnected
 from trio_livekit import otel
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ import trio.testing
 import trio_livekit as lk
 from tests.support.old_server import without_v1
 from tests.support.proxy import signal_proxy
+from tests.support.reconnecting import QUICK
 from tests.support.rooms import next_event
 from trio_livekit import events as ev
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from tests.support.servers import EmbeddedServer, ServerUnderTest
 
 Reason = lk.UpdateErrorReason
-QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=10.0)
 
 
 def own_token(server: ServerUnderTest, room_name: str, identity: str = "alice", **more: Any) -> str:

@@ -11,6 +11,7 @@ import trio
 import trio_livekit as lk
 from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
+from tests.support.reconnecting import QUICK
 from tests.support.servers import KINDS, RealServer, open_server
 from tests.support.walls import Firewall, impatient_ice
 from trio_livekit import events as ev
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from tests.support.livekit import LiveKitServer
     from tests.support.servers import ServerUnderTest
-
-QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=20.0)
 
 
 @pytest.fixture(params=KINDS)

@@ -25,6 +25,7 @@ import trio.testing
 import trio_livekit as lk
 from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
+from tests.support.reconnecting import QUICK
 from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal.messages import Simulate
@@ -41,7 +42,6 @@ if TYPE_CHECKING:
     from trio_livekit._sansio.types import Address
 
 State = lk.ConnectionState
-QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=20.0)
 PATIENCE_S = 20
 
 pytestmark = pytest.mark.timeout(90)

@@ -16,6 +16,7 @@ from tests.support.cancel import count_checkpoints, run_cancelled_at
 from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
+from tests.support.reconnecting import QUICK, Flow, flowing, until_reconnected
 from tests.support.rooms import remote_track
 from tests.support.servers import EmbeddedServer, RealServer
 from trio_livekit import events as ev
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from tests.support.servers import ServerUnderTest
 
 State = lk.ConnectionState
-QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=60.0)
 
 
 @dataclass
@@ -56,51 +56,6 @@ async def stage(server: ServerUnderTest, room_name: str) -> AsyncIterator[Stage]
         alice.events() as events,
     ):
         yield Stage(server, proxy, room_name, alice, bob, events)
-
-
-async def until_reconnected(events: lk.RoomEvents, *, resumed: bool) -> list[ev.RoomEvent]:
-    """What happens between ``Reconnecting`` and ``Reconnected``."""
-    with trio.fail_after(10):
-        while not isinstance(await events.receive(), ev.Reconnecting):
-            pass
-        between: list[ev.RoomEvent] = []
-        while not isinstance(event := await events.receive(), ev.Reconnected):
-            between.append(event)
-    assert event.resumed is resumed
-    return between
-
-
-@asynccontextmanager
-async def flowing(publisher: lk.Room, subscriber: lk.Room, name: str = "flow") -> AsyncIterator[Flow]:
-    """A track from one room to the other, with both of its blocks open."""
-    async with publisher.publish_data_track(name) as track:
-        remote = await remote_track(subscriber, publisher.local_participant.identity, name)
-        async with remote.subscribe(buffer_size=1000) as frames:
-            yield Flow(track, remote, frames)
-
-
-class Flow:
-    def __init__(self, track: lk.LocalDataTrack, remote: lk.RemoteDataTrack, frames: lk.DataTrackSubscription) -> None:
-        self.track = track
-        self.remote = remote
-        self.frames = frames
-
-    async def flows(self) -> None:
-        """A frame that is pushed now arrives."""
-        with trio.fail_after(5):
-            self.track.try_push(payload := f"{trio.current_time()}".encode())
-            while (await self.frames.receive()).payload != payload:
-                pass
-
-    async def flows_again(self) -> None:
-        """Frames arrive, sooner or later."""
-        with trio.fail_after(10):
-            while True:
-                await self.track.send(payload := f"{trio.current_time()}".encode())
-                with trio.move_on_after(0.05):
-                    while (await self.frames.receive()).payload != payload:
-                        pass
-                    return
 
 
 # --- the signal connection is lost ------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from tests.support.cloud import FakeCloud, fake_cloud
 from tests.support.leaks import nothing_left_behind
 from tests.support.livekit import free_port
 from tests.support.proxy import signal_proxy
+from tests.support.reconnecting import QUICK
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.connection import Connection
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
 
 Reason = lk.ConnectErrorReason
-QUICK = lk.ReconnectPolicy(delays_s=(0.0, 0.02), jitter_s=0.0, give_up_after_s=10.0)
 
 
 @pytest.fixture

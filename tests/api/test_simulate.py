@@ -9,14 +9,14 @@ import trio
 import trio.testing
 
 import trio_livekit as lk
-from tests.api.test_reconnect import QUICK, flowing, until_reconnected
+from tests.support.reconnecting import QUICK, flowing, until_reconnected
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.api.test_reconnect import Flow
+    from tests.support.reconnecting import Flow
     from tests.support.servers import EmbeddedServer, RealServer, ServerUnderTest
 
 Scenario = lk.SimulateScenario

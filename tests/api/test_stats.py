@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 import trio_livekit as lk
-from tests.api.test_reconnect import QUICK, flowing, until_reconnected
 from tests.support.old_server import without_v1
+from tests.support.reconnecting import QUICK, flowing, until_reconnected
 from trio_livekit._session.stats import Retired
 
 if TYPE_CHECKING:

@@ -12,9 +12,10 @@ import trio
 import trio.testing
 
 import trio_livekit as lk
-from tests.api.test_reconnect import QUICK, remote_track, until_reconnected
 from tests.support.leaks import nothing_left_behind
 from tests.support.proxy import signal_proxy
+from tests.support.reconnecting import QUICK, until_reconnected
+from tests.support.rooms import remote_track
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit.server import room as server_room

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 import trio_livekit as lk
-from tests.api.test_reconnect import QUICK, flowing, until_reconnected
 from tests.support import secrecy
 from tests.support.proxy import signal_proxy
+from tests.support.reconnecting import QUICK, flowing, until_reconnected
 from tests.support.servers import KINDS, ServerUnderTest, open_server
 from trio_livekit import events as ev
 from trio_livekit.server import serve

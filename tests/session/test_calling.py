@@ -9,6 +9,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from trio_livekit._sansio.packets.messages import RpcFault, RpcResponse
+from trio_livekit._sansio.signal.messages import DisconnectReason
 from trio_livekit._session.calling import WINDOW, Calling
 from trio_livekit.errors import PublishDataError, PublishDataErrorReason, RoomDisconnected, RpcError
 from trio_livekit.errors import RpcErrorCode as Code
@@ -210,7 +211,7 @@ async def test_unacknowledged_requests_are_bounded(bench: Bench, nursery: trio.N
 async def test_the_room_is_lost(bench: Bench, waiting: bool) -> None:
     if waiting:
         bench.calling.on_links_lost()
-    over = RoomDisconnected("gone")
+    over = RoomDisconnected(DisconnectReason.ROOM_DELETED)
     raised: list[RoomDisconnected] = []
 
     async def call() -> None:

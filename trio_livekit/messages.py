@@ -187,6 +187,8 @@ class MessagingRoom(RoomPart):
         data = _as_bytes(payload)
         if not isinstance(topic, str):
             raise TypeError(f"a topic is a str, not {type(topic).__name__}")
+        if on_full_reconnect not in ("resend", "fail"):
+            raise ValueError(f"on_full_reconnect is 'resend' or 'fail', not {on_full_reconnect!r}")
         if not reliable:
             await trio.lowlevel.checkpoint_if_cancelled()
             packets.send_lossy(UserPacket(data, topic), names)

@@ -121,9 +121,22 @@ class LocalParticipant(_Participant):
         This replaces what was set before, and lasts until the room is left, reconnections included. Subscriptions that
         are not permitted any more pause; they go on when they are permitted again.
 
-        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost.
+        Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
+        ``TypeError`` for what is no permission.
         """
-        self._updating.permit(None if permissions is None else tuple(permissions))
+        self._updating.permit(None if permissions is None else tuple(map(_checked, permissions)))
+
+
+def _checked(permission: TrackSubscriptionPermission) -> TrackSubscriptionPermission:
+    """It is kept, and said again in each session: what is wrong with it has to show at once."""
+    if not isinstance(permission, TrackSubscriptionPermission):
+        raise TypeError(f"a permission is a TrackSubscriptionPermission, not {type(permission).__name__}")
+    if not isinstance(permission.identity, str):
+        raise TypeError(f"the identity in a permission is a str, not {type(permission.identity).__name__}")
+    names = permission.tracks
+    if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
+        raise TypeError(f"the tracks in a permission are a tuple of names, not {names!r}")
+    return permission
 
 
 def check_attributes(attributes: Mapping[str, str | None], *, removable: bool = True) -> None:

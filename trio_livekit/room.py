@@ -317,6 +317,7 @@ class Room(StreamingRoom, MessagingRoom):
         Raises ``SchemaError``, ``RoomDisconnected`` when the room is lost, ``trio.ClosedResourceError`` when it was
         left. Waits for a room that is reconnecting.
         """
+        _check_schema_type(schema)
         if not isinstance(definition, str):
             raise TypeError(f"the definition of a schema is a str, not {type(definition).__name__}")
         await self._session.schemas.define(schema, definition)
@@ -327,6 +328,7 @@ class Room(StreamingRoom, MessagingRoom):
         Raises ``SchemaError``, ``RoomDisconnected`` when the room is lost, ``trio.ClosedResourceError`` when it was
         left. Waits for a room that is reconnecting.
         """
+        _check_schema_type(schema)
         return await self._session.schemas.get(schema, publisher_identity)
 
     # --- looking ------------------------------------------------------------------------------------------------------
@@ -426,6 +428,13 @@ class Room(StreamingRoom, MessagingRoom):
         self._view.end(lost)
 
 
+def _check_schema_type(schema: DataTrackSchema) -> None:
+    if not isinstance(schema, m.DataTrackSchema):
+        raise TypeError(f"a schema is a DataTrackSchema, not {type(schema).__name__}")
+
+
 def _check_method(method: str) -> None:
+    if not isinstance(method, str):
+        raise TypeError(f"the name of a method is a str, not {type(method).__name__}")
     if not 0 < len(method.encode()) <= MAX_METHOD_BYTES:
         raise ValueError(f"the name of a method is 1 to {MAX_METHOD_BYTES} bytes of UTF-8")

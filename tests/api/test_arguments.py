@@ -46,6 +46,14 @@ async def test_other_arguments_of_the_wrong_kind():
         for data in (5, "text", [1, 2]):  # of which bytes() takes the first and the last
             with pytest.raises(TypeError, match="the data of a stream are bytes, not"):
                 await robot.send_bytes(data)
+        with pytest.raises(ValueError, match="on_full_reconnect is 'resend' or 'fail', not 'again'"):
+            await robot.publish_data(b"x", on_full_reconnect="again")
+        with pytest.raises(TypeError, match="a schema is a DataTrackSchema, not str"):
+            await robot.define_schema("schema", "definition")
+        with pytest.raises(TypeError, match="a schema is a DataTrackSchema, not NoneType"):
+            await robot.get_schema(lidar.schema, "robot")
+        with pytest.raises(TypeError, match="the name of a method is a str, not int"):
+            await stack.enter_async_context(robot.register_rpc_method(5, print))
         with pytest.raises(TypeError, match="a scenario is a SimulateScenario, not str"):
             await robot.simulate("node_failure")
         writer = await stack.enter_async_context(robot.open_text_stream("chat"))
@@ -112,3 +120,22 @@ async def test_public_objects_say_what_they_are():
         files = await stack.enter_async_context(operator.byte_streams("files"))
         await stack.enter_async_context(robot.open_byte_stream("a.bin", topic="files"))
         assert repr(await files.receive()) == "<ByteStreamReader on 'files' from 'robot': 'a.bin'>"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ("operator", "a permission is a TrackSubscriptionPermission, not str"),
+        (lk.TrackSubscriptionPermission("operator", "lidar"), "a tuple of names, not 'lidar'"),
+        (lk.TrackSubscriptionPermission("operator", (5,)), "a tuple of names, not \\(5,\\)"),
+        (lk.TrackSubscriptionPermission(5), "the identity in a permission is a str, not int"),
+    ],
+)
+async def test_what_is_no_permission_is_not_kept(wrong, words):
+    """It would be said again with each track and in each session, and end the room then."""
+    async with open_rooms("robot") as (_, room):
+        with pytest.raises(TypeError, match=words):
+            room.local_participant.set_track_subscription_permissions([wrong])
+        async with room.publish_data_track("lidar"):
+            pass
+        assert room.state is lk.ConnectionState.CONNECTED

@@ -154,6 +154,13 @@ async def test_a_bad_token(server: ServerUnderTest, room_name: str, what: str) -
     assert token.split(".")[2] not in repr(failed)
 
 
+@pytest.mark.parametrize("token", ["two\nlines", "t\u00f6ken"])
+async def test_what_is_no_token(embedded_server: EmbeddedServer, token: str) -> None:
+    failed = await failing(embedded_server.url, token)
+    assert failed.name == "token"
+    assert "not a JWT" in failed.detail
+
+
 async def test_with_one_token(real_server: RealServer, room_name: str) -> None:
     """There is nobody to send anything to; and somebody who may not send is no failure of the way."""
     for grants in ({}, {"can_publish_data": False, "can_publish": False}):

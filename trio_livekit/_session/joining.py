@@ -6,7 +6,7 @@ none. The server may echo the whole token in a refusal: its words are shown only
 
 from __future__ import annotations
 
-__all__ = ["NoSuchEndpoint", "SignalRequest", "signal_base_url", "token_problem"]
+__all__ = ["NOT_A_JWT", "NoSuchEndpoint", "SignalRequest", "is_token", "signal_base_url", "token_problem"]
 
 import math
 from typing import TYPE_CHECKING
@@ -82,8 +82,8 @@ class SignalRequest:
         token: str,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
     ) -> None:
-        if not token.isascii() or not token.isprintable() or not token:
-            raise ConnectError(ConnectErrorReason.NOT_ALLOWED, "the token is empty or not a JWT")
+        if not is_token(token):
+            raise ConnectError(ConnectErrorReason.NOT_ALLOWED, NOT_A_JWT)
         self._base_url = base_url
         self._url = f"{base_url}{path}?{urlencode(parameters, quote_via=quote)}"
         self._token = token
@@ -170,6 +170,14 @@ _NO_ACCESS = (
     "the token does not grant access to this room, or it does not grant can_update_own_metadata"
     " and metadata or attributes were asked for"
 )
+
+
+NOT_A_JWT = "the token is empty or not a JWT"
+
+
+def is_token(token: str) -> bool:
+    """Whether this may be in a header of HTTP: what fails later may show it."""
+    return bool(token) and token.isascii() and token.isprintable()
 
 
 def token_problem(body: str) -> str:

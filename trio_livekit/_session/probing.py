@@ -13,7 +13,7 @@ import trio
 from .._transport.http import HttpError, http_get
 from ..errors import ConnectError, ConnectErrorReason
 from .connection import Connection, Endpoint
-from .joining import signal_base_url, token_problem
+from .joining import NOT_A_JWT, is_token, signal_base_url, token_problem
 from .nursery import lasting_nursery
 from .regions import Regions
 
@@ -73,6 +73,9 @@ async def shake_hands(place: Place, stream: trio.SocketStream, context: ssl.SSLC
 
 async def validate(place: Place, token: str, context: ssl.SSLContext | None) -> str:
     """What the server has against the token; empty if nothing. Raises ``OSError`` or ``ConnectError``."""
+    if not is_token(token):
+        await trio.lowlevel.checkpoint()
+        return NOT_A_JWT
     headers = {"Authorization": f"Bearer {token}"}
     try:
         answer = await http_get(f"{place.base_url}/rtc/validate", headers=headers, ssl_context=context)

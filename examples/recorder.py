@@ -2,12 +2,14 @@
 
 Each track is recorded by a task of its own, in the nursery of the room's block: a track that ends ends its task, and
 leaving the room ends them all. A recording is a file of frames, each with its time and its length before it.
+Somebody who comes back under the same identity gets new files, and no name of others leads out of the directory.
 
     python examples/recorder.py [DIRECTORY]
 """
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import tempfile
@@ -22,12 +24,21 @@ import trio_livekit as lk
 FRAME = struct.Struct("<QI")  # user timestamp in milliseconds (0 for none), bytes that follow
 
 
+def file_name(track: lk.RemoteDataTrack) -> str:
+    """Identity and name are anything that others chose; the SID is the server's, and new for each publication."""
+    readable = re.sub(r"[^\w.-]", "_", f"{track.publisher_identity}-{track.name}", flags=re.ASCII)
+    return f"{readable[:100]}-{track.sid}.frames"
+
+
 async def record_track(track: lk.RemoteDataTrack, directory: trio.Path) -> None:
-    async with await (directory / f"{track.publisher_identity}-{track.name}.frames").open("wb") as file:
-        async with track.subscribe(buffer_size=256) as frames:
+    try:
+        async with track.subscribe(buffer_size=256) as frames, await (directory / file_name(track)).open("wb") as file:
             async for frame in frames:
                 await file.write(FRAME.pack(frame.user_timestamp or 0, len(frame.payload)) + frame.payload)
-            counts = frames.statistics()
+    except lk.SubscribeError as error:  # gone already, or not for us: the others are recorded all the same
+        print(f"recorder: {track.name} of {track.publisher_identity}: {error}")
+        return
+    counts = frames.statistics()
     print(
         f"recorder: {track.name}: {counts.frames_received} frames, {counts.frames_lost + counts.frames_displaced} lost"
     )

@@ -148,6 +148,21 @@ async def test_what_becomes_of_frames() -> None:
             account(track, frames)
 
 
+async def test_a_receiver_stops_a_file(tmp_path: Path) -> None:
+    example = definitions("streams-3")
+    path = tmp_path / "file"
+    path.write_bytes(bytes(8_000_000))
+    results = []
+
+    async def upload(room: lk.Room) -> None:
+        results.append(await example["upload"](room, path))
+
+    async with open_rooms("left", "right") as (_, left, right), trio.open_nursery() as nursery:
+        nursery.start_soon(upload, left)
+        assert await example["first_bytes"](right, 20_000) == bytes(20_000)
+    assert results == [False]
+
+
 @pytest.mark.parametrize("name", ["testing-2", "testing-3"])
 async def test_tests_of_an_application(name: str) -> None:
     (test,) = (thing for key, thing in definitions(name).items() if key.startswith("test_"))

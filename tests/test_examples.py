@@ -25,7 +25,7 @@ PROGRAMS: dict[str, tuple[list[str], list[str]]] = {
     "fan_in": ([], ["readings of 8 robots"]),
     "file_transfer": ([], ["receiver: map.bin, 8,000,000 bytes", "8,000,000 of 8,000,000 bytes (100%)"]),
     "numpy_frames": ([], ["uint16 (120, 160), nearest 1200 mm"]),
-    "recorder": ([], ["recorder: pose: ", "robot-scan.frames: "]),
+    "recorder": ([], ["recorder: pose: ", "robot-scan-DTR_"]),
     "rpc_service": ([], ['= {"moved_to": {"x": 3}', "failed: 2001 the arm is ten metres long", "six calls in"]),
     "sensor_streaming": ([], ["robot: 200 readings sent", "operator: |a| = 9.86 m/s²"]),
     "teleoperation": ([], ["no command in time: stopped", "nobody at the controls any more"]),

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.sansio.sctp.harness import HandmadePeer, chunks_of, joined, messages
 from trio_livekit._sansio.sctp import AssociationLost
 from trio_livekit._sansio.sctp import chunks as c
+from trio_livekit._sansio.sctp.tx.rto import RtoEstimator
 from trio_livekit.errors import TransportError
 from trio_livekit.testing.pair import LinkModel
 
@@ -27,12 +28,14 @@ def tsns(peer: HandmadePeer) -> list[int]:
 def sent(count: int, size: int = 1000, **kwargs: object) -> HandmadePeer:
     """A peer to which `count` messages have left, with a round trip time of 100 ms known."""
     peer = HandmadePeer()
-    peer.association.send(9, 53, b"warm up", now=peer.now)
-    peer.received()
+    for _ in range(2):  # the acknowledgement of one alone might have been delayed
+        peer.now += 0.1
+        peer.association.send(9, 53, b"warm up", now=peer.now)
+        peer.received()
     peer.now += 0.1
-    peer.sack(0)
+    peer.sack(1)
     peer.init = c.Init(
-        **{**{s: getattr(peer.init, s) for s in peer.init.__slots__}, "initial_tsn": peer.init.initial_tsn + 1}
+        **{**{s: getattr(peer.init, s) for s in peer.init.__slots__}, "initial_tsn": peer.init.initial_tsn + 2}
     )
     for _ in range(count):
         peer.association.send(0, 53, bytes(size), now=peer.now, **kwargs)
@@ -156,6 +159,33 @@ def test_a_lost_tail_is_probed_long_before_the_retransmission_timeout():
 def test_a_single_packet_is_given_time_for_a_delayed_acknowledgement():
     peer = sent(1)
     assert peer.association.next_timeout() - peer.now == pytest.approx(0.35)
+
+
+def test_a_delayed_acknowledgement_of_a_single_packet_is_not_the_round_trip():
+    """A stream that begins after a pause would be paced for it, and lose its first frames."""
+    pair = joined(LinkModel(delay_s=0.005), sack_delay_s=0.2)
+    for _ in range(3):
+        pair.a.send(0, 53, b"seldom", now=pair.now)
+        pair.run(1.0)
+    assert pair.a.statistics().srtt_s == pytest.approx(0.01, abs=0.002)
+    assert pair.a.statistics().rto_s > 0.25
+    for _ in range(40):
+        pair.a.send(0, 53, bytes(1000), now=pair.now, ordered=False, max_retransmits=0)
+        pair.run(0.0005)
+        assert pair.a.unsent_amount(0) < 10_000
+    assert pair.a.statistics().abandoned_messages == 0
+
+
+def test_what_no_delay_explains_of_a_single_packet_counts():
+    rto = RtoEstimator(0.5, 0.25, 5.0)
+    rto.expect(0.01)
+    rto.sample(0.2, 1.0, was_alone=True)
+    assert (rto.srtt, rto.latest) == (0.01, 0.01)
+    rto.sample(0.6, 2.0, was_alone=True)
+    assert rto.latest == pytest.approx(0.4)
+    assert rto.timeout >= 0.6  # it took that long, whoever was late
+    rto.sample(0.004, 3.0, was_alone=True)
+    assert rto.min_rtt == 0.004
 
 
 def test_timeouts_back_off_to_five_seconds_and_never_give_up():

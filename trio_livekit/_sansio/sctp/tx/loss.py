@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from .outstanding import IN_FLIGHT, SENDS, SENT_AT, STATE, TSN, Outstanding, Record
+from .rto import PEER_ACK_DELAY_S
 
 if TYPE_CHECKING:
     from .rto import RtoEstimator
@@ -28,8 +29,6 @@ REMEMBERED = 512
 """Chunks declared lost of late, to recognise that one arrived after all."""
 
 PROBE_SLACK_S = 0.002
-PEER_ACK_DELAY_S = 0.2
-"""A peer may sit on the acknowledgement of a single packet for this long (RFC 9260 section 6.2)."""
 
 
 class LossDetector:

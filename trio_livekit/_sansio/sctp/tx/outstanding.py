@@ -55,8 +55,8 @@ class Outstanding:
     """The records, the bytes in flight, what waits for retransmission, and how far was given up."""
 
     __slots__ = (
-        "_gaps", "_held", "_lost", "_settled", "_told", "acked_bytes", "advanced", "base", "drained", "finishing",
-        "flight", "newest", "next_tsn", "records", "rescued", "rtt_record", "troubled_until", "waited_for",
+        "_gaps", "_held", "_lost", "_settled", "_told", "acked_alone", "acked_bytes", "advanced", "base", "drained",
+        "finishing", "flight", "newest", "next_tsn", "records", "rescued", "rtt_record", "troubled_until", "waited_for",
     )  # fmt: skip
 
     def __init__(self, initial_tsn: int) -> None:
@@ -79,6 +79,7 @@ class Outstanding:
         self.finishing: deque[Message] = deque()  # with all TSNs given, in order of their last one
         # What the last acknowledgement did:
         self.acked_bytes = 0
+        self.acked_alone = False  # all of it was sent at once
         self.rescued: list[Record] = []  # acknowledged while waiting for retransmission, or given up: never lost
         self.newest: Record | None = None  # the most recently sent of the acknowledged
         self.rtt_record: Record | None = None  # the most recently sent of those sent once
@@ -125,6 +126,7 @@ class Outstanding:
     def acknowledge(self, cumulative: int, gaps: list[tuple[int, int]]) -> None:
         """Take a valid SACK: everything up to `cumulative`, and the `gaps`, in absolute TSNs."""
         self.acked_bytes = 0
+        self.acked_alone = False
         self.rescued = []
         self.newest = self.rtt_record = None
         if cumulative >= self.base:
@@ -267,6 +269,7 @@ class Outstanding:
         if self.base > self.troubled_until:
             self.newest = last = done[-1]
             self.rtt_record = last
+            self.acked_alone = done[0][SENT_AT] == last[SENT_AT]
             acked = sum(map(_size_of, done))
             self.flight -= acked
             self.acked_bytes = acked

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-__all__ = ["RtoEstimator"]
+__all__ = ["PEER_ACK_DELAY_S", "RtoEstimator"]
 
 ALPHA = 1 / 8
 BETA = 1 / 4
+PEER_ACK_DELAY_S = 0.2
+"""A peer may sit on the acknowledgement of a single packet for this long (RFC 9260 section 6.2)."""
+
 MIN_RTT_WINDOW_S = 30.0
 """A path change shows as a longer minimum only when the old minimum is forgotten."""
 
@@ -13,10 +16,14 @@ MIN_RTT_WINDOW_S = 30.0
 class RtoEstimator:
     """SRTT, RTTVAR, the least RTT of late, and the RTO with its back-off."""
 
-    __slots__ = ("_floor", "_min_at", "_next_min", "backoff", "latest", "max_s", "min_rtt", "rttvar", "srtt", "timeout")
+    __slots__ = (
+        "_expected", "_floor", "_min_at", "_next_min",
+        "backoff", "latest", "max_s", "min_rtt", "rttvar", "srtt", "timeout",
+    )  # fmt: skip
 
     def __init__(self, initial_s: float, variance_floor_s: float, max_s: float) -> None:
         self._floor = variance_floor_s
+        self._expected: float | None = None
         self.max_s = max_s
         self.timeout = initial_s
         self.srtt: float | None = None
@@ -30,10 +37,20 @@ class RtoEstimator:
     def expect(self, rtt: float) -> None:
         """Something else than data has made the round trip: until data has, this is the first measurement (C2)."""
         if self.srtt is None:
+            self._expected = rtt
             self.timeout = min(self.max_s, rtt + max(2 * rtt, self._floor))
 
-    def sample(self, rtt: float, now: float) -> None:
-        """Take one measurement. Karn's rule is the caller's: never of a chunk that was sent twice."""
+    def sample(self, rtt: float, now: float, *, was_alone: bool = False) -> None:
+        """Take one measurement. Karn's rule is the caller's: never of a chunk that was sent twice.
+
+        The acknowledgement of a packet that ``was_alone`` may have been delayed by the peer. Of such a measurement what
+        is above the usual counts only as far as no permitted delay explains it: a stream that begins after a pause
+        would else be paced for a round trip of 0.2 s.
+        """
+        took = rtt
+        usual = self._expected if self.srtt is None else self.srtt
+        if was_alone and usual is not None and rtt > usual:
+            rtt = max(usual, rtt - PEER_ACK_DELAY_S)
         self.latest = rtt
         if self.srtt is None:
             self.srtt, self.rttvar = rtt, rtt / 2
@@ -42,7 +59,7 @@ class RtoEstimator:
             self.rttvar += BETA * (abs(self.srtt - rtt) - self.rttvar)
             self.srtt += ALPHA * (rtt - self.srtt)
         self._track_minimum(rtt, now)
-        self.timeout = min(self.max_s, self.srtt + max(4 * self.rttvar, self._floor))
+        self.timeout = min(self.max_s, max(took, self.srtt + max(4 * self.rttvar, self._floor)))
         self.backoff = 1
 
     @property

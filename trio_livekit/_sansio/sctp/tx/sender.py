@@ -469,7 +469,7 @@ class Sender:
         out, rto = self.out, self.rto
         sampled = out.rtt_record
         if sampled is not None and sampled[SENDS] == 1 and (sampled is out.newest or self._is_prompt(sampled, now)):
-            rto.sample(now - sampled[SENT_AT], now)
+            rto.sample(now - sampled[SENT_AT], now, was_alone=out.acked_alone and not out.records)
         else:
             rto.clear_back_off()
         if out.rescued and self._repaired_timeout:

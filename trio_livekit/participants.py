@@ -122,7 +122,7 @@ class LocalParticipant(_Participant):
         are not permitted any more pause; they go on when they are permitted again.
 
         Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
-        ``TypeError`` for what is no permission.
+        ``TypeError`` or ``ValueError`` for what is no permission.
         """
         self._updating.permit(None if permissions is None else tuple(map(_checked, permissions)))
 
@@ -133,6 +133,7 @@ def _checked(permission: TrackSubscriptionPermission) -> TrackSubscriptionPermis
         raise TypeError(f"a permission is a TrackSubscriptionPermission, not {type(permission).__name__}")
     if not isinstance(permission.identity, str):
         raise TypeError(f"the identity in a permission is a str, not {type(permission.identity).__name__}")
+    permission.identity.encode()  # which raises ValueError for half a character
     names = permission.tracks
     if names is not None and (isinstance(names, str) or not all(isinstance(name, str) for name in names)):
         raise TypeError(f"the tracks in a permission are a tuple of names, not {names!r}")

@@ -494,6 +494,29 @@ async def test_sent_away_while_signalling_was_lost(embedded_server: EmbeddedServ
                     await room.wait_connected()
 
 
+async def test_what_could_not_be_said_is_not_said_again(stage: Stage) -> None:
+    """Half a character, as the name of a file may have in Python, is no text."""
+    no_text = "\udc80"
+    me = stage.alice.local_participant
+    with pytest.raises(UnicodeEncodeError):
+        await me.set_name(no_text)
+    with pytest.raises(UnicodeEncodeError):
+        me.set_track_subscription_permissions([lk.TrackSubscriptionPermission(no_text)])
+    stage.proxy.cut(refuse=True)
+    with trio.fail_after(10):
+        while stage.alice.state is State.CONNECTED:
+            await stage.events.receive()
+        with pytest.raises(UnicodeEncodeError):
+            await me.set_metadata(no_text)
+        with pytest.raises(UnicodeEncodeError):
+            async with stage.alice.publish_data_track(no_text):
+                pytest.fail("published")
+        stage.proxy.refuses = False
+        await stage.alice.wait_connected()
+        async with flowing(stage.alice, stage.bob) as flow:
+            await flow.flows()
+
+
 # --- cancelled --------------------------------------------------------------------------------------------------------
 
 

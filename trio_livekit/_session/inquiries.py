@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._sansio.signal import messages as m
+from .._wire.signal import encode_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,10 +79,16 @@ class Inquiries:
             raise copy(self._end)
 
     def begin(self, make: Callable[[int], m.Request]) -> Inquiry:
-        """Make a request under the next number, and send it as soon as it may be sent; ``finish`` has to follow."""
+        """Make a request under the next number, and send it as soon as it may be sent; ``finish`` has to follow.
+
+        Raises what ended the session, or the ``ValueError`` or ``TypeError`` of a request that cannot be encoded.
+        """
         self.check_open()
-        self._last_number = self._last_number % _MAX_NUMBER + 1
-        inquiry = Inquiry(self._last_number, make(self._last_number))
+        number = self._last_number % _MAX_NUMBER + 1
+        request = make(number)
+        encode_request(request)  # it is kept, and sent again in other sessions: what is wrong with it has to show here
+        self._last_number = number
+        inquiry = Inquiry(number, request)
         self._queue.append(inquiry)
         self._pump()
         return inquiry

@@ -23,6 +23,7 @@ from .._sansio.tracks.clock import MediaClock
 from .._sansio.tracks.packetizer import MTU, SMALL_PACKET, Packetizer, fitting_packet_size
 from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
 from .._sansio.tracks.send_queue import PROMISED, SendQueue
+from .._wire.signal import encode_request
 from ..errors import MissingKey, PublishError, PublishErrorReason, PushError, PushErrorReason
 from .labels import DATA_TRACK
 from .stats import Retired
@@ -230,6 +231,11 @@ class Publishing:
         encryption = EncryptionType.NONE if self._sealing is None else EncryptionType.GCM
         handle = self._core.publish(name, encryption, frame_encoding, schema)
         request = m.PublishDataTrack(handle, name, encryption, frame_encoding, schema)
+        try:
+            encode_request(request)  # as it may be sent later, and in other sessions again, and not in this step
+        except (ValueError, TypeError):
+            self._core.unpublish(handle)
+            raise
         publication = self._publications[handle] = Publication(self, request, self._sealing)
         clean = False
         try:

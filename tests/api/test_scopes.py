@@ -146,6 +146,75 @@ async def test_a_lost_room_comes_out_bare_of_a_block_that_never_rests(
                         await track.send(b"x" * 1000)
 
 
+async def test_a_lost_room_comes_out_bare_of_the_tasks_in_its_block(
+    embedded_server: EmbeddedServer, room_name: str
+) -> None:
+    """A nursery in the block makes groups of what its tasks raise, so none of them raises: the block does."""
+
+    async def send_packets() -> None:
+        while True:
+            await (await room.publish_data(bytes(100))).wait_acked()
+
+    async def write() -> None:
+        async with room.open_text_stream("topic") as writer:
+            while True:
+                await writer.write("word")
+
+    async def send_texts() -> None:
+        while True:
+            await room.send_text("x" * 30_000, topic="topic")
+
+    async def read_texts() -> None:
+        async with room.text_streams("other") as texts:
+            async for text in texts:
+                await text.read_all()
+
+    async def read_packets() -> None:
+        async with room.data_packets() as packets:
+            async for _ in packets:
+                pass
+
+    async def push() -> None:
+        async with room.publish_data_track("own") as track:
+            while True:
+                await track.send(bytes(100))
+
+    async def subscribe() -> None:
+        while True:
+            async with room.participants["alice"].data_tracks["track"].subscribe() as frames:
+                with trio.move_on_after(0.001):
+                    await frames.receive()
+
+    async def call() -> None:
+        while True:
+            with pytest.raises(lk.RpcError):
+                await room.perform_rpc(destination_identity="alice", method="nothing")
+
+    async def answer(invocation: lk.RpcInvocation) -> str:
+        return invocation.payload
+
+    async def serve() -> None:
+        async with room.register_rpc_method("method", answer):
+            await trio.sleep_forever()
+
+    async def wait() -> None:
+        await room.wait_for_participant("nobody")
+
+    tasks = (send_packets, write, send_texts, read_texts, read_packets, push, subscribe, call, serve, wait)
+    async with alice_publishes(embedded_server, room_name):
+        for attempt in range(4):
+            with pytest.raises(lk.RoomDisconnected):
+                async with (
+                    lk.connect(embedded_server.url, embedded_server.token("bob", room_name)) as room,
+                    trio.open_nursery() as nursery,
+                ):
+                    await (await room.wait_for_participant("alice")).data_tracks.wait_for("track")
+                    for task in tasks:
+                        nursery.start_soon(task)
+                    await trio.sleep(0.01 * attempt)
+                    await embedded_server.remove_participant(room_name, "bob")
+
+
 async def test_a_room_that_is_lost_in_the_moment_of_joining(
     embedded_server: EmbeddedServer, room_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,6 +167,8 @@ class Packets:
                     self._waiting.remove(parcel)
                     self._watch(self._links)  # somebody may wait for all to be handed over
                     raise
+                if parcel.error is not None:
+                    raise  # the room was lost, and this task was cancelled for it: its block says why
                 # It left after the cancellation, and before this task knew: it is sent, and the next checkpoint raises.
         if parcel.error is not None:
             raise copy(parcel.error)

@@ -61,7 +61,7 @@ def test_a_server_and_a_token(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_all_of_it_in_one_program(capsys: pytest.CaptureFixture[str]) -> None:
-    definitions("getting-started-5")
+    definitions("getting-started-6")
     printed = capsys.readouterr().out.splitlines()
     assert printed  # all but the first ones, which come before anybody has subscribed
     assert all(line.endswith(" °C") for line in printed)
@@ -69,7 +69,7 @@ def test_all_of_it_in_one_program(capsys: pytest.CaptureFixture[str]) -> None:
 
 async def test_the_first_room(capsys: pytest.CaptureFixture[str]) -> None:
     visit = definitions("getting-started-3")["visit"]
-    track = definitions("getting-started-4")
+    track = definitions("getting-started-5")
     async with serve() as server, trio.open_nursery() as nursery:
         nursery.start_soon(track["display"], server.url, server.token("display", "lab"))
         await track["thermometer"](server.url, server.token("thermometer", "lab"))

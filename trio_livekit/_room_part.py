@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["DEFAULT_RECIPIENTS_WITHIN_S", "RoomPart", "names_of"]
+__all__ = ["DEFAULT_RECIPIENTS_WITHIN_S", "RoomPart", "check_seconds", "names_of"]
 
 from typing import TYPE_CHECKING
 
@@ -41,3 +41,15 @@ def names_of(destination_identities: Sequence[str]) -> tuple[str, ...]:
     if isinstance(destination_identities, (str, bytes)):
         raise TypeError("destination_identities is a sequence of identities, not a single one")
     return tuple(destination_identities)
+
+
+def check_seconds(**limits: float) -> None:
+    """Raises ``TypeError`` or ``ValueError`` for a limit that is no number of seconds above 0.
+
+    Limits are looked at by tasks of the room, in which an error would end it.
+    """
+    for name, limit in limits.items():
+        if not isinstance(limit, (int, float)):
+            raise TypeError(f"{name} is a number of seconds, math.inf for no limit, not {type(limit).__name__}")
+        if not limit > 0:
+            raise ValueError(f"{name} is a number of seconds, more than 0, not {limit}")

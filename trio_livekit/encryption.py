@@ -13,6 +13,7 @@ from __future__ import annotations
 
 __all__ = ["Encryption", "KeyDerivation"]
 
+import operator
 from typing import TYPE_CHECKING
 
 import trio
@@ -59,8 +60,12 @@ class Encryption:
         failure_tolerance: int | None = None,
         plaintext_from: Collection[str] = (),
     ) -> None:
-        if ratchet_window < 0 or (failure_tolerance is not None and failure_tolerance < 0):
+        if operator.index(ratchet_window) < 0 or (
+            failure_tolerance is not None and operator.index(failure_tolerance) < 0
+        ):
             raise ValueError("ratchet_window and failure_tolerance are numbers, and not negative")
+        if not isinstance(derivation, KeyDerivation):  # anything else would be taken for HKDF
+            raise TypeError(f"derivation is a KeyDerivation, not {type(derivation).__name__}")
         if isinstance(plaintext_from, str):
             raise TypeError("plaintext_from is a collection of identities, not one of them")
         self._derivation = derivation

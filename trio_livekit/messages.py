@@ -32,7 +32,7 @@ from uuid import uuid4
 
 import trio
 
-from ._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, names_of
+from ._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, check_seconds, names_of
 from ._sansio.neglect import NOT_READ_S
 from ._sansio.packets.filters import NONCE_BYTES
 from ._sansio.packets.messages import ChatMessage, SipDtmf, Transcription, TranscriptionSegment, UserPacket
@@ -222,6 +222,7 @@ class MessagingRoom(RoomPart):
         """
         if buffer_size < 1:
             raise ValueError("buffer_size is a number of packets, at least 1")
+        check_seconds(unread_timeout=unread_timeout)
         self._check_open()
         user_packets = self._session.user_packets
 

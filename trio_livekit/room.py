@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["ConnectionState", "Paths", "Room", "RoomEvents", "SimulateScenario", "connect"]
 
 import enum
+import operator
 from contextlib import asynccontextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -106,6 +107,10 @@ async def connect(
         raise RuntimeError("trio_livekit runs under trio, as in trio.run(main); asyncio cannot run it")
     if not isinstance(reconnect, ReconnectPolicy | None):  # it would show when the connection is lost, and not before
         raise TypeError(f"reconnect is a ReconnectPolicy, or None for not at all, not {type(reconnect).__name__}")
+    if not isinstance(paths, Paths):  # anything else would be taken for all of them
+        raise TypeError(f"paths is one of Paths, such as Paths.RELAY, not {type(paths).__name__}")
+    if operator.index(max_signal_message_bytes) < 1:
+        raise ValueError("max_signal_message_bytes is a number of bytes, at least 1")
     room = Room()
     profile = _profile(metadata, attributes)
     if encryption is not None:

@@ -72,6 +72,8 @@ async def test_other_arguments_of_the_wrong_kind():
             ({"reconnect": False}, "not bool"),
             ({"encryption": "key"}, "encryption is an Encryption, which holds the keys, not str"),
             ({"metadata": {}}, "metadata is text, not dict"),
+            ({"paths": "relay"}, "paths is one of Paths, such as Paths\\.RELAY, not str"),
+            ({"max_signal_message_bytes": 1e6}, "float"),
             ({"attributes": {"volts": 5}}, "attributes are text by text, not 'volts': int"),
             ({"attributes": {"volts": None}}, "attributes are text by text, not 'volts': NoneType"),
         ):
@@ -82,6 +84,26 @@ async def test_other_arguments_of_the_wrong_kind():
                 await robot.publish_data("stop", topic=5, reliable=reliable)
         with pytest.raises(ValueError, match="'robot' is this client itself"):
             await robot.wait_for_participant("robot")
+
+
+async def test_what_is_no_limit():
+    """It would be found by a task of the room, and end the room then."""
+    async with open_rooms("robot") as (_, room), AsyncExitStack() as stack:
+        for listen in (room.text_streams, room.byte_streams):
+            for wrong in ({"idle_timeout": None}, {"unread_timeout": "60"}, {"max_inflated_bytes": None}):
+                with pytest.raises(TypeError):
+                    await stack.enter_async_context(listen("topic", **wrong))
+            for wrong in ({"idle_timeout": 0}, {"unread_timeout": math.nan}):
+                with pytest.raises(ValueError, match="a number of seconds, more than 0"):
+                    await stack.enter_async_context(listen("topic", **wrong))
+        with pytest.raises(TypeError, match="math\\.inf for no limit, not NoneType"):
+            await stack.enter_async_context(room.data_packets(unread_timeout=None))
+
+
+def test_what_is_no_encryption():
+    for wrong in ({"derivation": "pbkdf2"}, {"ratchet_window": 1.5}, {"failure_tolerance": "5"}):
+        with pytest.raises(TypeError):
+            lk.Encryption(shared_key="key", **wrong)
 
 
 def test_not_under_asyncio():

@@ -5,6 +5,7 @@ from __future__ import annotations
 __all__ = ["StreamingRoom"]
 
 import mimetypes
+import operator
 import os
 from contextlib import asynccontextmanager
 from pathlib import PurePath
@@ -13,7 +14,7 @@ from uuid import uuid4
 
 import trio
 
-from .._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, names_of
+from .._room_part import DEFAULT_RECIPIENTS_WITHIN_S, RoomPart, check_seconds, names_of
 from .._sansio.neglect import NOT_READ_S
 from .._sansio.streams.chunking import CHUNK_BYTES
 from .._sansio.streams.incoming_stream import IDLE_S, Limits
@@ -263,7 +264,8 @@ class StreamingRoom(RoomPart):
             RoomDisconnected: the room was lost. ``trio.ClosedResourceError``: it was left.
         """
         self._check_open()
-        limits = Limits(max_inflated_bytes, idle_timeout, unread_timeout)
+        check_seconds(idle_timeout=idle_timeout, unread_timeout=unread_timeout)
+        limits = Limits(operator.index(max_inflated_bytes), idle_timeout, unread_timeout)
         with self._session.streams.listen(topic, limits, text=True) as listener:
             await trio.lowlevel.checkpoint()
             yield TextStreams(listener)
@@ -282,7 +284,8 @@ class StreamingRoom(RoomPart):
         Compressed or not, they are read in parts of bounded size, so that it takes little memory to receive much.
         """
         self._check_open()
-        limits = Limits(max_inflated_bytes, idle_timeout, unread_timeout)
+        check_seconds(idle_timeout=idle_timeout, unread_timeout=unread_timeout)
+        limits = Limits(operator.index(max_inflated_bytes), idle_timeout, unread_timeout)
         with self._session.streams.listen(topic, limits, text=False) as listener:
             await trio.lowlevel.checkpoint()
             yield ByteStreams(listener)

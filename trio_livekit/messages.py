@@ -24,6 +24,7 @@ __all__ = [
     "TranscriptionSegment",
 ]
 
+import operator
 import os
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -220,7 +221,7 @@ class MessagingRoom(RoomPart):
         Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
         ``ValueError`` for a buffer of no packets.
         """
-        if buffer_size < 1:
+        if operator.index(buffer_size) < 1:
             raise ValueError("buffer_size is a number of packets, at least 1")
         check_seconds(unread_timeout=unread_timeout)
         self._check_open()

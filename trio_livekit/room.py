@@ -274,7 +274,7 @@ class Room(StreamingRoom, MessagingRoom):
         Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
         ``ValueError`` for a buffer of no events.
         """
-        if buffer_size < 1:
+        if operator.index(buffer_size) < 1:
             raise ValueError("buffer_size is a number of events, at least 1")
         await trio.lowlevel.checkpoint()
         self._check_open()

@@ -96,6 +96,9 @@ async def test_what_is_no_limit():
             for wrong in ({"idle_timeout": 0}, {"unread_timeout": math.nan}):
                 with pytest.raises(ValueError, match="a number of seconds, more than 0"):
                     await stack.enter_async_context(listen("topic", **wrong))
+        for listen in (room.events, room.data_packets):
+            with pytest.raises(TypeError):
+                await stack.enter_async_context(listen(buffer_size=math.nan))
         with pytest.raises(TypeError, match="math\\.inf for no limit, not NoneType"):
             await stack.enter_async_context(room.data_packets(unread_timeout=None))
 

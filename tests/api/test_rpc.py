@@ -151,6 +151,29 @@ async def test_other_exceptions_stay_here(
     assert not handlers  # so that Python shows it where no logging is configured
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        lk.RpcError(101, "too heavy", {"kg": 20}),  # type: ignore[arg-type]
+        lk.RpcError(101, None),  # type: ignore[arg-type]
+        lk.RpcError("101", "too heavy"),  # type: ignore[arg-type]
+    ],
+)
+async def test_an_error_that_cannot_be_sent(
+    pair: tuple[lk.Room, lk.Room], caplog: pytest.LogCaptureFixture, error: lk.RpcError
+) -> None:
+    """It ends its call, and nothing else."""
+
+    async def fail(_invocation: lk.RpcInvocation) -> str:
+        raise error
+
+    alice, bob = pair
+    async with bob.register_rpc_method("fail", fail), bob.register_rpc_method("echo", echo):
+        assert (await failure(alice, "fail")).code == Code.APPLICATION_ERROR
+        assert await call(alice, payload="still here") == "still here"
+    assert "an RpcError that cannot be sent" in caplog.text
+
+
 async def test_a_handler_that_is_not_async(pair: tuple[lk.Room, lk.Room], caplog: pytest.LogCaptureFixture) -> None:
     """A plain function may return what can be awaited; that it does not shows when it is called."""
     alice, bob = pair

@@ -213,7 +213,12 @@ class Serving:
                 raise TypeError(f"a handler returns a str, not {type(result).__name__}")
             result.encode()
         except RpcError as error:
-            return _as_fault(error)
+            try:
+                return _as_fault(error)
+            except Exception:  # its parts are whatever the handler made them of
+                logger.exception(
+                    "the handler of the method %r raised an RpcError that cannot be sent", invocation.method
+                )
         except Exception:
             logger.exception("the handler of the method %r failed", invocation.method)
         except BaseException as exc:

@@ -137,13 +137,16 @@ async def test_what_is_no_token_is_not_sent(token: str) -> None:
 
 
 async def test_nobody_listens() -> None:
-    error = await refusal(f"ws://127.0.0.1:{free_port()}", "token")
+    url = f"ws://127.0.0.1:{free_port()}"
+    error = await refusal(url, "token")
     assert error.reason is Reason.UNREACHABLE
+    assert str(error) == f"cannot reach {url}: Connection refused"
 
 
 async def test_no_such_host() -> None:
     error = await refusal("ws://no-such-host.invalid", "token")
     assert error.reason is Reason.UNREACHABLE
+    assert str(error).startswith("cannot reach ws://no-such-host.invalid: ")
 
 
 async def test_tls_to_a_server_that_speaks_none(server: ServerUnderTest) -> None:

@@ -146,7 +146,8 @@ class SignalRequest:
         return self._unreachable(self._failure)
 
     def _unreachable(self, exc: Exception | None) -> ConnectError:
-        return ConnectError(ConnectErrorReason.UNREACHABLE, f"cannot reach {self._base_url}: {exc}")
+        why = (isinstance(exc, OSError) and exc.strerror) or exc
+        return ConnectError(ConnectErrorReason.UNREACHABLE, f"cannot reach {self._base_url}: {why}")
 
 
 def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import trio
 
 from .._transport.http import HttpError, http_get
+from .._transport.websocket import open_tcp
 from ..errors import ConnectError, ConnectErrorReason
 from .connection import Connection, Endpoint
 from .joining import NOT_A_JWT, is_token, signal_base_url, token_problem
@@ -56,7 +57,7 @@ async def resolve(place: Place) -> list[str]:
 
 async def open_connection(place: Place) -> trio.SocketStream:
     """A TCP connection. Raises ``OSError``."""
-    return await trio.open_tcp_stream(place.host, place.port)
+    return await open_tcp(place.host, place.port)
 
 
 async def shake_hands(place: Place, stream: trio.SocketStream, context: ssl.SSLContext | None) -> str:

@@ -18,12 +18,14 @@ __all__ = [
     "connect_stream",
     "connect_websocket",
     "dial",
+    "open_tcp",
     "secure",
     "upgrade",
 ]
 
 import contextlib
 import logging
+import os
 import re
 import secrets
 import ssl
@@ -184,12 +186,17 @@ async def dial(url: str) -> trio.SocketStream:
     host, port = parts.hostname or "", parts.port or (443 if _is_secure(url) else 80)
     patience_s = _DIAL_AGAIN_S
     while True:
-        try:
-            with trio.move_on_after(patience_s):
-                return await trio.open_tcp_stream(host, port)
-        except OSError as exc:
-            raise _first_cause(exc) from exc
+        with trio.move_on_after(patience_s):
+            return await open_tcp(host, port)
         patience_s *= 2
+
+
+async def open_tcp(host: str, port: int) -> trio.SocketStream:
+    """A TCP connection. Raises ``OSError``, which says why and not only that it failed."""
+    try:
+        return await trio.open_tcp_stream(host, port)
+    except OSError as exc:
+        raise _first_cause(exc) from exc
 
 
 def _first_cause(exc: OSError) -> OSError:
@@ -199,7 +206,7 @@ def _first_cause(exc: OSError) -> OSError:
         cause = cause.exceptions[0]
     if exc.errno is not None or not isinstance(cause, OSError) or cause.errno is None:
         return exc
-    return OSError(cause.errno, f"{exc}: {cause.strerror}")
+    return OSError(cause.errno, os.strerror(cause.errno))
 
 
 async def secure(stream: trio.SocketStream, url: str, ssl_context: ssl.SSLContext | None = None) -> ClientStream:

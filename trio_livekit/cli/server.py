@@ -49,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--api-key", metavar="KEY", help="the key of valid tokens (LIVEKIT_API_KEY; default: devkey)")
     parser.add_argument(
-        "--api-secret", metavar="SECRET", help="its secret, 32 characters or more (LIVEKIT_API_SECRET; default: known)"
+        "--api-secret",
+        metavar="SECRET",
+        help="its secret, 32 characters or more (LIVEKIT_API_SECRET; default: a public one)",
     )
 
 

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .regions import Regions
 
 _FIRST_MESSAGE_TIMEOUT_S = 5.0
+"""How long a server that has accepted a websocket may take to say something on it."""
 
 _DIAL_AGAIN_TIMEOUT_S = 3.0
 """How long a TCP connection may take where another attempt follows at once."""

@@ -32,7 +32,7 @@ ENCRYPTABLE = get_args(Encryptable)
 """The kinds of value that are encrypted, where anything is."""
 
 _CONSUME_BYTES = 256 * 1024
-"""Of received packets between two words to the peer: a sixteenth of the window, so that it is never felt."""
+"""How much is consumed before the peer is told of it: a sixteenth of the window, so that this is never felt."""
 
 
 class Sealer(Protocol):

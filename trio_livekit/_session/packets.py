@@ -58,7 +58,7 @@ MAX_SEQUENCE = 0xFFFFFFFF
 """The last number there is. What a session sends after it has none, which servers take as well."""
 
 _CONTROL_PACKETS = 1000
-"""Of small answers that may be queued without waiting."""
+"""How many small answers may wait to be sent, of those that are given in the receiving step, which cannot wait."""
 
 _SEAL_BYTES = 64
 """What encryption adds to a packet at most: a vector, a tag, a key index and some protobuf around it."""

@@ -31,6 +31,7 @@ _CLOUD_HOSTS = (".livekit.cloud", ".livekit.run")
 _PATH = "/settings/regions"
 
 _FETCH_TIMEOUT_S = 3.0
+"""How long the server may take to name its regions."""
 
 _ATTEMPT_TIMEOUT_S = 5.0
 """How long one region of several may take to let us in."""

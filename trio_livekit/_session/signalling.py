@@ -30,6 +30,7 @@ _COMPLAINTS_S = 1.0
 """Between two lines of the log about messages that make no sense."""
 
 _LEAVE_TIMEOUT_S = 0.5
+"""How long a goodbye may take to be sent, where something else is stuck before it."""
 
 
 class SignalLost(LiveKitError):

@@ -21,6 +21,7 @@ K = TypeVar("K")
 S = TypeVar("S")
 
 _MAX_RETIRED = 256
+"""Keys of what has ended whose counts are remembered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ _EARLY_S = 1.0
 """How long after joining streams are kept for listeners that are not there yet."""
 
 _MAX_EARLY = 256
+"""How many of them; their content is bounded by the window."""
 
 
 class _Taker(NamedTuple):

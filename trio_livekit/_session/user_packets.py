@@ -33,6 +33,7 @@ _EARLY_S = 1.0
 """How long after joining packets are kept for readers that are not there yet."""
 
 _EARLY_BYTES = 256 * 1024
+"""How much of them is kept."""
 
 _MAX_UNREAD = 100_000
 """Reliable packets in one reader. No more fit into the window, unless a server sends what no participant can."""

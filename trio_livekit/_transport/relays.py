@@ -30,6 +30,7 @@ _HEAD_START_S = 0.5
 """What a connection without a relay gets, and each relay before the next one is tried."""
 
 _CONNECT_TIMEOUT_S = 10.0
+"""How long the name, TCP and TLS of a TURN server may take together."""
 
 _IDLE_S = 10.0
 """How long an allocation is kept that another path made needless: that path may not last."""

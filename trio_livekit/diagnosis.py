@@ -152,7 +152,8 @@ class _Patient:
         except trio.TooSlowError:
             check = Check(name, Verdict.FAILED, f"nothing came of it in {limit_s:g} s", _SLOW.get(name, ""))
         except (LiveKitError, OSError) as exc:
-            check = Check(name, Verdict.FAILED, " ".join(str(exc).split()), _ADVICE.get(name, ""))
+            why = (isinstance(exc, OSError) and exc.strerror) or str(exc)
+            check = Check(name, Verdict.FAILED, " ".join(why.split()), _ADVICE.get(name, ""))
         await self._note(check, trio.current_time() - started)
         return check.verdict is not Verdict.FAILED
 

@@ -98,6 +98,20 @@ async def test_asking_whether_the_server_is_there(
         assert signalling.is_answered(question) is is_answered
 
 
+async def test_an_answer_that_comes_within_a_fraction_of_a_millisecond(
+    signalling: Signalling, websocket: FakeWebsocket, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(signalling.run, 0, 0)
+    await trio.sleep(0.0006)
+    question = signalling.ask()
+    await trio.sleep(0.0001)
+    (ping,) = websocket.heard
+    assert isinstance(ping, m.Ping)
+    websocket.say(m.Pong(ping.timestamp_ms, 0))
+    await trio.sleep(0.0001)
+    assert signalling.is_answered(question)
+
+
 async def test_a_server_that_answers_no_pings_is_lost(
     signalling: Signalling, websocket: FakeWebsocket, autojump_clock: MockClock
 ) -> None:

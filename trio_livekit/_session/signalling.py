@@ -166,7 +166,8 @@ class Signalling:
         return self._answered_until >= question
 
     def _new_ping(self) -> Ping:
-        return Ping(round(trio.current_time() * 1000), round((self.rtt_s or 0) * 1000))
+        # Rounded down: the answer to a ping from the future would be no answer.
+        return Ping(math.floor(trio.current_time() * 1000), round((self.rtt_s or 0) * 1000))
 
     async def _ping(self, interval_s: float, timeout_s: float) -> None:
         while True:

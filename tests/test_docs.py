@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import trio_livekit as lk
 from trio_livekit.server import serve
@@ -146,6 +147,17 @@ async def test_what_becomes_of_frames() -> None:
             track.try_push(b"here")
             await frames.receive()
             account(track, frames)
+
+
+async def test_calls() -> None:
+    example = definitions("calls-1")
+    async with open_rooms("operator", "robot") as (_, operator, robot), trio.open_nursery() as nursery:
+        nursery.start_soon(example["robot"], robot)
+        await operator.wait_for_participant("robot", active=True)
+        await wait_all_tasks_blocked()
+        assert await example["operator"](operator, 3) == "operator"
+        assert await example["operator"](operator, 11) == "101: out of reach"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_receiver_stops_a_file(tmp_path: Path) -> None:

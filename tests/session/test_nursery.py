@@ -206,13 +206,14 @@ async def test_one_inside_another(opened: PrivateNursery) -> None:
 
 @pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
 async def test_an_interrupt_goes_first(opened: PrivateNursery, interrupt: type[BaseException]) -> None:
-    with pytest.raises(interrupt):
+    with pytest.raises(interrupt) as caught:
         async with opened("it") as nursery:
             nursery.start_soon(fail, interrupt())
             try:
                 await trio.sleep_forever()
             finally:
                 raise UserError
+    assert caught.value.__suppress_context__  # the group that it was in is not shown with it
 
 
 # --- what only the lasting one does -----------------------------------------------------------------------------------

@@ -37,6 +37,7 @@ def _verdict(what: str, body: BaseException | None, group: BaseExceptionGroup[Ba
     """
     for leaf in _leaves(group):
         if isinstance(leaf, (KeyboardInterrupt, SystemExit)):
+            leaf.__suppress_context__ = True  # else the group that it came in is shown before it, and is the same again
             return leaf
     # Nurseries rebuild nested groups, so a group of the user's is known by its leaves, not by its identity.
     from_body = {id(leaf) for leaf in _leaves(body)}

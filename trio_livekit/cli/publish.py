@@ -44,14 +44,14 @@ DESCRIPTION = "Publish a data track, send standard input or a file on it frame b
 EPILOG = """\
 Data tracks are lossy by design, and a server that falls behind drops frames without telling the publisher. A block of
 up to 15900 bytes travels in one packet, and up to 64k is safe as a rule; larger frames are sent more slowly, and are
-more easily lost. Nobody is told who subscribes: start the subscriber first, and name it in --wait-for.
+more easily lost. A publisher is not told who subscribes: start the subscriber first, and name it in --wait-for.
 
 examples:
   tail -f /var/log/syslog | trio-livekit publish syslog --room lab
   trio-livekit publish firmware image.bin --blocks 15k --numbered --wait-for robot --room lab
 
-on standard error, at the end: frames and bytes sent, refused (not accepted), and dropped (accepted, but not sent). Sent
-is what was handed to the network: how many packets of it were lost before the server is told after that, if any were
+on standard error, at the end: frames and bytes sent, refused (not accepted), and dropped (accepted, but not sent).
+"Sent" means handed to the network. If packets were lost on the way to the server, their number is told as well.
 """
 
 

@@ -361,7 +361,7 @@ class RpcErrorCode(enum.IntEnum):
     RESPONSE_PAYLOAD_TOO_LARGE = 1504
     """The handler's result is over the 15,360 bytes that the caller's SDK takes."""
     SEND_FAILED = 1505
-    """The request could not be sent in time."""
+    """The request could not be sent in time, or not at all; ``data`` says why, where it is known."""
 
 
 class RpcError(LiveKitError):

@@ -122,6 +122,7 @@ async def test_sending_is_not_allowed(bench: Bench) -> None:
     outcome = await bench.call()
     assert isinstance(outcome, RpcError)
     assert (outcome.code, outcome.executed) == (Code.SEND_FAILED, False)
+    assert outcome.data == str(outcome.__cause__) != ""
     assert outcome.__cause__ is bench.error
 
 

@@ -154,7 +154,7 @@ class Calling:
             if call.is_waiting and isinstance(error, StreamError) and error.reason in _PERHAPS_AGAIN:
                 return
             executed = False if call.is_waiting else None
-            raise rpc_error(fault(RpcErrorCode.SEND_FAILED), executed=executed) from error
+            raise rpc_error(fault(RpcErrorCode.SEND_FAILED, str(error)), executed=executed) from error
 
     async def _wait_reachable(self, call: Call) -> None:
         """Wait for a connection; and for a callee that was there when it was lost, and may be about to come back."""

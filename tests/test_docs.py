@@ -140,13 +140,18 @@ async def test_the_tasks_of_a_room_are_those_in_the_guide(nursery: trio.Nursery)
 
 
 async def test_what_becomes_of_frames() -> None:
-    account = definitions("data-tracks-3")["account"]
+    account = definitions("data-tracks-4")["account"]
     async with open_rooms("robot", "viewer") as (_, robot, viewer), robot.publish_data_track("pose") as track:
         pose = await viewer.participants["robot"].data_tracks.wait_for("pose")
         async with pose.subscribe() as frames:
             track.try_push(b"here")
             await frames.receive()
             account(track, frames)
+
+
+async def test_frames_from_another_thread() -> None:
+    async with open_rooms("robot") as (_, robot):
+        assert await definitions("data-tracks-2")["publish_readings"](robot, [b"1", b"2"]) == 2
 
 
 async def test_calls() -> None:

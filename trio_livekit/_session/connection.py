@@ -217,7 +217,8 @@ class Connection:
         while not self._is_ready:
             if self.loss is not None:
                 reason = _CAUSES.get(self.loss.reason, ConnectErrorReason.REFUSED)
-                raise ConnectError(reason, self.loss.text, disconnect_reason=self.loss.reason)
+                text = f"the connection was lost while joining: {self.loss.text}"
+                raise ConnectError(reason, text, disconnect_reason=self.loss.reason)
             await self._changed.park()
 
     async def _open_session(self, offer: m.Offer, token: str, profile: Profile) -> m.Join:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import re
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +149,19 @@ async def test_what_becomes_of_frames() -> None:
             track.try_push(b"here")
             await frames.receive()
             account(track, frames)
+
+
+async def test_a_signal_leaves_the_room() -> None:
+    async with open_rooms("watcher") as (server, watcher):
+
+        async def visit() -> None:
+            async with lk.connect(server.url, server.token("robot", "test")):
+                await watcher.wait_for_participant("robot")
+                os.kill(os.getpid(), signal.SIGTERM)
+                await trio.sleep_forever()
+
+        await definitions("scopes-6")["until_terminated"](visit)
+        assert "robot" not in server.participants("test")
 
 
 async def test_frames_from_another_thread() -> None:

@@ -65,11 +65,6 @@ was damaged on the way to a server is mended within a second, or it is not at al
 PATIENT_SCTP = SctpConfig(handshake_retries=40)
 """The peer may be held up in its half of the DTLS handshake. It is ICE that says when there is no point in waiting."""
 
-_QUIET_S = 0.5
-"""How long a DTLS server waits, after the first record of data and until the client shows that it is connected, before
-the next one. A client whose copy of the server's Finished was damaged repeats its own after 0.1 and 0.3 seconds; but
-pion stops reading for good when it gets a second record of data before that, and its server gives up 10 s later."""
-
 _EARLY_DATAGRAMS = 8
 """DTLS datagrams kept until the descriptions are exchanged: the peer may be quicker than its answer."""
 
@@ -174,8 +169,8 @@ class Peer:
         self._events: list[PeerEvent] = []
         self._had_path = self._secure = self._silent = False
         self._is_heard = False  # the other end is connected as well: its data comes, or it was connected before us
-        self._quiet_s = _QUIET_S
-        self._quiet_until: float | None = None
+        self._first_word: tuple[bytes, bytes] | None = None  # what was said before that, and the record of it
+        self._flight: list[bytes] = []  # the last one
         self._over = self._said_goodbye = False
         self._dtls_due = True
 
@@ -339,23 +334,22 @@ class Peer:
             self._dtls_due = False
             if flight := dtls.datagrams_to_send(now):
                 out.append((path, flight))
-                self._on_flight(now)
-        if self._secure and (packets := channels.datagrams_to_send(now)) and (self._is_heard or self._may_speak(now)):
-            out.append((path, dtls.seal_many(packets)))
+                self._flight = flight
+        if self._secure and (packets := channels.datagrams_to_send(now)):
+            out.append((path, dtls.seal_many(packets) if self._is_heard else self._say_first(dtls, packets[0])))
         return out
 
-    def _on_flight(self, now: float) -> None:
-        """The client repeats its flight, at growing intervals: it has yet to get our Finished."""
-        if self._quiet_until is not None:
-            self._quiet_s *= 2
-            self._quiet_until = now + self._quiet_s
+    def _say_first(self, dtls: DtlsConnection, packet: bytes) -> list[bytes]:
+        """What is said to a client that may not be connected yet: the same INIT, in the same record, until it is heard.
 
-    def _may_speak(self, now: float) -> bool:
-        """Whether data may leave although the client may not be connected. What may not is lost, and said again."""
-        if self._quiet_until is not None and now < self._quiet_until:
-            return False
-        self._quiet_until = now + self._quiet_s
-        return True
+        As a client, pion keeps one record of data that comes before the server's Finished, and stops reading for good
+        at the second; its server gives up 10 s later. One that it has had already it drops, as every client does. With
+        it, the Finished is repeated, which a client asks for at growing intervals only.
+        """
+        if self._first_word is None or self._first_word[0] != packet:
+            self._first_word = packet, dtls.seal(packet)
+            return [self._first_word[1]]
+        return [*self._flight, self._first_word[1]]
 
     def next_timeout(self) -> float | None:
         """When ``handle_timeout`` is due, whatever else happens."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from .._sansio.channels import ChannelClosed, ChannelOpened, MessageReceived
+from .._sansio.channels import BufferedAmountLow, ChannelClosed, ChannelOpened, MessageReceived
 from .._sansio.peer import (
     PATIENT_SCTP,
     Connected,
@@ -47,6 +47,9 @@ _SCTP = replace(PATIENT_SCTP, manual_window=True)
 
 _REQUIRED = frozenset((RELIABLE, LOSSY))
 """The server withholds data, silently, until both of these are open."""
+
+_NEVER = 1 << 62
+"""As a low-water mark: nothing falls to it from above."""
 
 
 class _Traffic:
@@ -147,6 +150,8 @@ class Links:
         self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
         for label in (LOSSY, DATA_TRACK):
             self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
+        for label in _REQUIRED:
+            self._publisher.set_low_water(self._channels[label], 0)  # tells that the server has the request for it
         self._replay(Target.PUBLISHER)
 
     async def on_offer(self, offer: Offer) -> Answer:
@@ -400,9 +405,10 @@ class Links:
         if isinstance(event, ChannelOpened):
             if event.label in self._traffic:  # others are not listened to
                 channels[event.channel_id] = self._traffic[event.label]
-            self._missing.discard(event.label if which == "publisher" else f"subscriber {event.label}")
-            if not self._missing:
-                self._on_ready()
+            self._on_there(event.label if which == "publisher" else f"subscriber {event.label}")
+        elif isinstance(event, BufferedAmountLow) and which == "publisher":
+            # So it has the channel. Its answer may be lost, and comes again after 1, 3, 7 and 15 seconds (RFC 9260).
+            self._on_there(next((label for label, at in self._channels.items() if at == event.channel_id), ""))
         elif isinstance(event, ChannelClosed):
             closed = channels.pop(event.channel_id, None)
             label = closed.label if closed else ""
@@ -432,6 +438,14 @@ class Links:
             self._on_path()
         elif isinstance(event, Failed):
             self._on_lost(event.reason, event.is_error)
+
+    def _on_there(self, what: str) -> None:
+        """A channel is there, perhaps one of those that are needed."""
+        if what in self._missing and what in self._channels:
+            self._publisher.set_low_water(self._channels[what], _NEVER)
+        self._missing.discard(what)
+        if not self._missing:
+            self._on_ready()
 
     def _tell_progress(self) -> None:
         for label in self._watched:

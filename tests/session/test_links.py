@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
 
 from tests.support.connections import Connection, running
 from trio_livekit._sansio.channels import ChannelClosed, ChannelOpened
+from trio_livekit._sansio.channels.dcep import ACK
 from trio_livekit._sansio.peer import Failed
+from trio_livekit._sansio.sctp import Association
 from trio_livekit._sansio.signal.messages import Answer, Trickle
 from trio_livekit._session.labels import DATA_TRACK, LOSSY, RELIABLE
 from trio_livekit._session.links import Links
@@ -106,6 +108,22 @@ async def test_what_is_sent_as_soon_as_the_room_is_ready_arrives() -> None:
         bench.links.send(DATA_TRACK, packets, trio.current_time())
         channel_id = await bench.server.opened(DATA_TRACK)
         assert sorted(await bench.server.receive(10, channel_id)) == packets
+
+
+async def test_links_are_ready_though_the_servers_answers_about_the_channels_are_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has acknowledged that we ask for them."""
+    send = Association.send
+
+    def send_all_but_answers(self: Association, stream_id: int, ppid: int, data: bytes, **how: Any) -> None:
+        if data != ACK:
+            send(self, stream_id, ppid, data, **how)
+
+    monkeypatch.setattr(Association, "send", send_all_but_answers)
+    async with linked() as bench:
+        bench.links.send(RELIABLE, [b"x"], trio.current_time())
+        assert await bench.server.receive(1, await bench.server.opened(RELIABLE)) == [b"x"]
 
 
 async def test_channels_are_counted_and_watched_apart() -> None:

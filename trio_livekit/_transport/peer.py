@@ -12,6 +12,7 @@ __all__ = ["PeerConfig", "PeerConnection"]
 import logging
 import math
 import os
+from collections import deque
 from typing import TYPE_CHECKING
 
 import trio
@@ -82,7 +83,7 @@ class PeerConnection:
         self._nursery: trio.Nursery | None = None
         self._endpoints: dict[tuple[Address, str], DatagramEndpoint] = {}
         self._hosts = Hosts(config, self)
-        self._backlog: dict[DatagramEndpoint, list[tuple[list[bytes], Address]]] = {}  # what full sockets did not take
+        self._backlog: dict[DatagramEndpoint, deque[tuple[list[bytes], Address]]] = {}  # what full sockets did not take
         self._relays = Relays(config, self, turn_servers(config.ice_servers), relay_only=config.relay_only)
         self._is_up = False
         self._sent_at = -math.inf
@@ -356,14 +357,15 @@ class PeerConnection:
     async def _receive(self, endpoint: DatagramEndpoint, protocol: str) -> None:
         local = endpoint.local_address
         receive = self._core.receive_datagrams
-        try:
-            while True:
+        while True:
+            try:
                 await endpoint.wait_readable()
-                now = trio.current_time()
-                receive(endpoint.receive_all(_DRAIN_DATAGRAMS), local, protocol, now)
-                self._pump(now)
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            pass
+                received = endpoint.receive_all(_DRAIN_DATAGRAMS)
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                return
+            now = trio.current_time()
+            receive(received, local, protocol, now)
+            self._pump(now)
 
     async def _run_tcp(self, remote: Address) -> None:
         """Connect to a candidate over TCP, and use the connection for as long as it lasts."""
@@ -503,7 +505,7 @@ class PeerConnection:
         if held is not None:
             held.append((datagrams, remote))
             return
-        self._backlog[endpoint] = [(datagrams, remote)]
+        self._backlog[endpoint] = deque([(datagrams, remote)])
         self._core.blocked = True
         self._nursery.start_soon(self._send_backlog, endpoint, name=f"{self._config.name}: send")
 
@@ -516,7 +518,7 @@ class PeerConnection:
                 datagrams, remote = held[0]
                 taken = endpoint.send_many(datagrams, remote)
                 if taken == len(datagrams):
-                    held.pop(0)
+                    held.popleft()
                 else:
                     held[0] = (datagrams[taken:], remote)
         except trio.ClosedResourceError:

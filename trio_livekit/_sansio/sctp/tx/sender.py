@@ -353,10 +353,7 @@ class Sender:
     @staticmethod
     def _may_expire(message: Message) -> bool:
         """What is sent only once, and was begun in time, is sent to its end: in part it would be worth nothing."""
-        if message.max_retransmits == 0 and message.first_tsn >= 0:
-            return False
-        message.stream.expired += message.first_tsn < 0
-        return True
+        return message.max_retransmits != 0 or message.first_tsn < 0
 
     @staticmethod
     def _begin(message: Message, tsn: int) -> None:
@@ -449,6 +446,7 @@ class Sender:
     def _abandon(self, message: Message, now: float) -> None:
         self.abandoned += 1
         if message.first_tsn < 0:  # only the message that has its turn can be given up before its end
+            message.stream.expired += 1
             self.queue.skipped()
         elif message.last_tsn < 0:
             self.queue.finished()

@@ -119,3 +119,56 @@ async def test_not_for_ever(
                 pytest.fail("connected")
     assert failed.value.reason is lk.ConnectErrorReason.TRANSPORT
     assert len(damaged) == 3
+
+
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [
+        ("1", "messages of 1 bytes at most"),
+        ("63999", "messages of 63999 bytes at most"),
+        ("-1", "malformed: the session description has a largest message that is not a number in range"),
+    ],
+)
+async def test_a_server_that_takes_no_messages_of_the_size_of_ours(
+    embedded_server: EmbeddedServer, room_name: str, monkeypatch: pytest.MonkeyPatch, limit: str, why: str
+) -> None:
+    """It is not joined, and says so: the first message that is too long would fail in a task of the room."""
+    limited(monkeypatch, limit)
+    async with nothing_left_behind():
+        with pytest.raises(lk.ConnectError, match=why) as failed:
+            async with lk.connect(embedded_server.url, embedded_server.token("alice", room_name)):
+                pytest.fail("connected")
+    assert failed.value.reason is lk.ConnectErrorReason.TRANSPORT
+
+
+@pytest.mark.parametrize("limit", ["0", "64000", "18446744073709551615", None])
+async def test_a_server_that_takes_messages_of_any_size_or_says_nothing_of_it(
+    embedded_server: EmbeddedServer, room_name: str, monkeypatch: pytest.MonkeyPatch, limit: str | None
+) -> None:
+    """0 means that there is no limit, and nothing 64 KiB (RFC 8841). Packets have LiveKit's own limit in any case."""
+    limited(monkeypatch, limit)
+    token = embedded_server.token
+    async with (
+        lk.connect(embedded_server.url, token("alice", room_name)) as alice,
+        lk.connect(embedded_server.url, token("bob", room_name)) as bob,
+        bob.data_packets() as packets,
+    ):
+        with trio.fail_after(10):
+            await alice.publish_data(bytes(63_900))
+            assert len((await packets.receive()).payload) == 63_900
+        with pytest.raises(lk.PayloadTooLarge) as refused:
+            await alice.publish_data(bytes(64_001))
+        assert refused.value.limit == 64_000
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, limit: str | None) -> None:
+    """What answers say of the largest message."""
+    genuine = Links.on_answer
+
+    def on_answer(self: Links, answer: Answer) -> None:
+        line = "" if limit is None else f"a=max-message-size:{limit}\r\n"
+        sdp, lines = re.subn(r"a=max-message-size:.*\r\n", line, answer.sdp)
+        assert lines == 1
+        genuine(self, replace(answer, sdp=sdp))
+
+    monkeypatch.setattr(Links, "on_answer", on_answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import asynccontextmanager
 
 import pytest
@@ -233,6 +234,16 @@ async def test_an_answer_that_makes_no_sense_means_starting_over(server):
         await signal.expect(m.Offer)
         await signal.send(m.Answer("nonsense", 1))
         assert (await signal.expect(m.Leave)).action is m.LeaveAction.RECONNECT
+
+
+async def test_an_answer_of_a_client_that_takes_no_messages_means_starting_over(server):
+    async with running_peer(controlling=False) as peer, signal_client(server, query={}) as signal:
+        offer = await signal.expect(m.Offer)
+        answer, lines = re.subn(r"max-message-size:\d+", "max-message-size:1", peer.connection.accept_offer(offer.sdp))
+        assert lines == 1
+        await signal.send(m.Answer(answer, offer.id))
+        assert (await signal.expect(m.Leave)).action is m.LeaveAction.RECONNECT
+    assert server.rooms == {}
 
 
 async def test_a_second_answer_is_ignored(server):

@@ -28,7 +28,7 @@ from .._sansio.peer import (
 from .._sansio.signal.messages import Answer, Offer, SyncState, Target, Trickle
 from .._transport.peer import PeerConfig, PeerConnection
 from ..errors import DecodeError, TransportError
-from .labels import DATA_TRACK, LOSSY, RELIABLE
+from .labels import DATA_TRACK, LOSSY, MAX_PACKET_BYTES, RELIABLE
 from .paths import Paths
 from .stats import ChannelStats, transport_stats
 
@@ -139,11 +139,15 @@ class Links:
             else:
                 self._publisher.apply_restart(answer.sdp)
         except DecodeError as exc:
-            self._on_lost(f"the server's answer is malformed: {exc}", False)
+            self._on_lost(f"the server's answer is malformed: {exc}", True)
             return
         self._answer = answer
         self._is_restart_offered = False
-        if is_first:
+        if is_first and (limit := self._publisher.max_message_size) < MAX_PACKET_BYTES:
+            # What is longer than its limit could only fail later, one message at a time.
+            text = f"the server takes messages of {limit} bytes at most, and LiveKit's may have {MAX_PACKET_BYTES}"
+            self._on_lost(f"{text}: the a=max-message-size of its answer", True)
+        elif is_first:
             self._open_channels()
 
     def _open_channels(self) -> None:

@@ -37,7 +37,7 @@ from ..errors import (
 )
 from .ending import end_of_room
 from .incoming_packets import ENCRYPTABLE, IncomingPackets
-from .labels import LOSSY, RELIABLE
+from .labels import LOSSY, MAX_PACKET_BYTES, RELIABLE
 from .packet_events import ContinuityLost, PacketStatistics
 from .receipts import OnFullReconnect, Parcel, Receipt
 
@@ -50,9 +50,6 @@ if TYPE_CHECKING:
     from .links import Links
 
 logger = logging.getLogger(__name__)
-
-MAX_PACKET_BYTES = 64_000
-"""An encoded packet: what other SDKs send at most. A server resets the channel at 65,536, and adds names on the way."""
 
 MAX_SEQUENCE = 0xFFFFFFFF
 """The last number there is. What a session sends after it has none, which servers take as well."""

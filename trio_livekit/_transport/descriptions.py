@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from .._sansio.dtls import Fingerprint, Role
 from .._sansio.ice.candidate import Candidate
 from .._sansio.peer import RemoteDescription
-from .._sansio.sdp import LocalDescription, SessionDescription, Setup, data_answer, data_offer
+from .._sansio.sdp import DEFAULT_MAX_MESSAGE_SIZE, LocalDescription, SessionDescription, Setup, data_answer, data_offer
 from ..errors import DecodeError
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ class Descriptions:
 
     Attributes:
         candidates: ours, as far as they are known; they are part of every description.
+        max_message_size: bytes in the largest message that the peer takes, once its description is there.
     """
 
     def __init__(self, core: Peer, fingerprint: Fingerprint, name: str) -> None:
         self.candidates: list[Candidate] = []
+        self.max_message_size = DEFAULT_MAX_MESSAGE_SIZE
         self._core = core
         self._name = name
         self._fingerprint = str(fingerprint)
@@ -110,6 +112,7 @@ class Descriptions:
             max_message_size=remote.max_message_size,
         )
         self._core.start(role, description, now)
+        self.max_message_size = description.max_message_size
         self._remote_fingerprints = frozenset(remote.fingerprints)
         self._set_remote(remote, now)
 

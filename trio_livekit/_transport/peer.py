@@ -143,6 +143,11 @@ class PeerConnection:
         self._relays.need()
         self._pump()
 
+    @property
+    def max_message_size(self) -> int:
+        """Bytes in the largest message that the peer takes, by its description."""
+        return self._descriptions.max_message_size
+
     def create_restart(self) -> str:
         """A further offer, of the same connection with new ICE credentials: its paths are to be found anew.
 

@@ -94,7 +94,10 @@ class PeerLink:
         self.peer.apply_answer(sdp)
         self._described()
         for label, ordered, max_retransmits in CHANNELS:
-            channel_id = self.peer.open_channel(label, ordered=ordered, max_retransmits=max_retransmits)
+            try:
+                channel_id = self.peer.open_channel(label, ordered=ordered, max_retransmits=max_retransmits)
+            except ValueError as exc:
+                raise DecodeError(f"the client takes no message in which a channel could be opened: {exc}") from exc
             # Clients send on the channels that they opened themselves.
             self._receivers[channel_id] = self._counted(_ignore) if max_retransmits is None else _ignore
 

@@ -119,7 +119,8 @@ class LocalParticipant(_Participant):
         """Let those who are named, and nobody else, subscribe to this participant's data tracks; ``None``: everyone.
 
         This replaces what was set before, and lasts until the room is left, reconnections included. Subscriptions that
-        are not permitted any more pause; they go on when they are permitted again.
+        are not permitted any more pause; they go on when they are permitted again. Of many changes at once, more than
+        signalling takes, the last is what the server is told.
 
         Raises ``trio.ClosedResourceError`` when the room has been left, ``RoomDisconnected`` when it was lost;
         ``TypeError`` or ``ValueError`` for what is no permission.

@@ -362,7 +362,7 @@ class Room(StreamingRoom, MessagingRoom):
             case SimulateScenario.FULL_RECONNECT:
                 self._session.drop_session()
             case _:
-                self._session.simulate(scenario.value, value)
+                await self._session.simulate(scenario.value, value)
 
     # --- end-to-end encryption ----------------------------------------------------------------------------------------
 

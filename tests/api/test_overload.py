@@ -102,3 +102,44 @@ async def until_number(frames: lk.DataTrackSubscription, number: int) -> None:
     with trio.move_on_after(2):
         while int.from_bytes((await frames.receive()).payload, "big") < number:
             pass
+
+
+async def test_more_is_asked_of_the_server_in_one_step_than_may_wait(server: ServerUnderTest, room_name: str) -> None:
+    """What has an answer waits its turn, also if most of it is given up at once; of permissions the last one counts."""
+
+    async def name(number: int) -> None:
+        await me.set_name(f"alice {number}")
+        named.append(number)
+
+    async def publish(number: int) -> None:
+        async with alice.publish_data_track(f"track {number}"):
+            published.append(number)
+            await trio.sleep_forever()
+
+    named: list[int] = []
+    published: list[int] = []
+    token = server.token("alice", room_name, can_update_own_metadata=True)
+    async with (
+        lk.connect(server.url, token) as alice,
+        lk.connect(server.url, server.token("bob", room_name)) as bob,
+        alice.publish_data_track("track"),
+    ):
+        me = alice.local_participant
+        with trio.fail_after(30):
+            for number in range(150):
+                me.set_track_subscription_permissions([lk.TrackSubscriptionPermission(f"nobody {number}")])
+            me.set_track_subscription_permissions([lk.TrackSubscriptionPermission("bob")])
+            async with trio.open_nursery() as nursery:
+                for number in range(150):
+                    nursery.start_soon(name, number)
+                    nursery.start_soon(publish, number)
+                for _ in range(3):  # by then all have been asked for
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            await me.set_name("in the end")
+            publisher = await bob.wait_for_participant("alice")
+            async with (await publisher.data_tracks.wait_for("track")).subscribe():
+                pass
+            assert alice.state is lk.ConnectionState.CONNECTED
+    assert len(named) < 150
+    assert len(published) < 150

@@ -166,7 +166,7 @@ async def test_the_real_cause_of_a_full_reconnect(server: ServerUnderTest, room_
     async with lk.connect(server.url, server.token("alice", room_name), reconnect=QUICK) as alice:
         async with alice.events() as events, alice.publish_data_track("track") as track:
             unknown = m.DataTrackInfo(9, "DTR_unknown", "unknown")
-            alice._session._send_request(m.SyncState(data_tracks=(unknown,)))
+            alice._session.send_request(m.SyncState(data_tracks=(unknown,)))
             await until_reconnected(events, resumed=False)
             await track.send(b"published again")
 

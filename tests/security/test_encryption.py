@@ -15,7 +15,7 @@ import pytest
 import trio
 
 import trio_livekit as lk
-from tests.session.fakes import TrackLinks
+from tests.session.fakes import TrackLinks, Upstream
 from tests.support.servers import KINDS, open_server
 from trio_livekit import events as ev
 from trio_livekit._sansio.encryption.key import IV_BYTES
@@ -157,7 +157,7 @@ async def test_s30_every_place_of_the_ring_and_around(nursery: trio.Nursery) -> 
 async def test_s30_frames_of_several_tracks_and_packets_of_one_frame(nursery: trio.Nursery) -> None:
     """All packets of a frame carry its vector; no two frames do, of one track or of several."""
     links = TrackLinks()
-    publishing = Publishing(lambda _: None, links, lambda _: None, await sealing(nursery))  # type: ignore[arg-type]
+    publishing = Publishing(Upstream(), links, lambda _: None, await sealing(nursery))  # type: ignore[arg-type]
     async with AsyncExitStack() as stack:
         for handle in (1, 2):
             publishing_block = publishing.publish(f"track {handle}")

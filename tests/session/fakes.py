@@ -8,11 +8,27 @@ from typing import TYPE_CHECKING
 import trio
 
 from trio_livekit._session.labels import RELIABLE
+from trio_livekit._session.upstream import KeptRequest
 from trio_livekit._transport.websocket import WebsocketClosed
 from trio_livekit._wire.signal import decode_request, encode_response
 
 if TYPE_CHECKING:
     from trio_livekit._sansio.signal import messages as m
+
+
+class Upstream:
+    """Signalling that takes everything, unless it is ``full``; what it was given is in ``requests``."""
+
+    def __init__(self) -> None:
+        self.requests: list[m.Request] = []
+        self.full = False
+
+    @property
+    def has_room(self) -> bool:
+        return not self.full
+
+    def send_request(self, request: m.Request | KeptRequest) -> None:
+        self.requests.append(decode_request(request.message) if isinstance(request, KeptRequest) else request)
 
 
 class TrackLinks:

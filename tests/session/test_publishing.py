@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import assert_checkpoints, wait_all_tasks_blocked
 
-from tests.session.fakes import TrackLinks
+from tests.session.fakes import TrackLinks, Upstream
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._sansio.tracks.packet import decode
 from trio_livekit._session.publishing import Publication, Publishing
@@ -24,9 +24,10 @@ class Bench:
     """Publishing, with the server played by the test."""
 
     def __init__(self) -> None:
-        self.requests: list[m.Request] = []
+        self.upstream = Upstream()
+        self.requests = self.upstream.requests
         self.links = TrackLinks()
-        self.publishing = Publishing(self.requests.append, self.links, lambda _: None)  # type: ignore[arg-type]
+        self.publishing = Publishing(self.upstream, self.links, lambda _: None)  # type: ignore[arg-type]
 
     async def keep_time(self) -> None:
         while True:
@@ -579,3 +580,25 @@ async def test_a_publish_that_is_cancelled_already_asks_for_nothing(bench: Bench
             pytest.fail("entered")
     assert scope.cancelled_caught
     assert bench.requests == []
+
+
+async def test_while_there_is_no_room_tracks_wait_and_what_is_given_up_is_never_asked_for(
+    bench: Bench, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    bench.upstream.full = True
+    nursery.start_soon(bench.keep_time)
+
+    async def publish() -> None:
+        async with bench.publishing.publish("track"):
+            pytest.fail("entered")
+
+    nursery.start_soon(publish)
+    await wait_all_tasks_blocked()
+    with trio.move_on_after(60):  # which is no time for an answer
+        async with bench.publishing.publish("given up"):
+            pytest.fail("entered")
+    assert bench.requests == []
+    bench.upstream.full = False
+    bench.publishing.on_room()
+    assert bench.requests == [m.PublishDataTrack(1, "track")]
+    nursery.cancel_scope.cancel()

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.session.fakes import Upstream
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.inquiries import Inquiries
 from trio_livekit._session.schemas import Schemas
@@ -24,8 +25,9 @@ OTHER = m.DataTrackSchema("line", m.SchemaEncoding.PROTOBUF)
 
 class Bench:
     def __init__(self, nursery: trio.Nursery) -> None:
-        self.requests: list[m.Request] = []
-        self.inquiries = Inquiries(self.requests.append)
+        self.upstream = Upstream()
+        self.requests = self.upstream.requests
+        self.inquiries = Inquiries(self.upstream)
         self.schemas = Schemas(self.inquiries, nursery, lambda: "me")
         self._nursery = nursery
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.session.fakes import Upstream
 from trio_livekit._sansio.encryption.complaints import Complaint, DecryptionFailureReason
 from trio_livekit._sansio.encryption.key import Key, KeyDerivation
 from trio_livekit._sansio.encryption.keys import Keys
@@ -181,7 +182,7 @@ async def test_sealing_follows_the_keys(bench: Bench) -> None:
 
 async def test_a_track_encrypted_in_a_way_we_do_not_know(bench: Bench) -> None:
     told: list[object] = []
-    subscribing = Subscribing(lambda _: None, told.append, lambda _: None, bench.sealing)
+    subscribing = Subscribing(Upstream(), told.append, lambda _: None, bench.sealing)
     info = m.DataTrackInfo(1, "DTR_x", "secret", m.EncryptionType.CUSTOM)
     subscribing.on_participant(m.ParticipantInfo("PA_1", "bob", data_tracks=(info,)))
     (published,) = told

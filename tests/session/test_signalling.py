@@ -11,7 +11,6 @@ from trio.testing import wait_all_tasks_blocked
 from tests.session.fakes import FakeWebsocket
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.signalling import SignalCounters, Signalling, SignalLost
-from trio_livekit.errors import InternalError
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -56,10 +55,42 @@ async def test_responses_are_delivered_in_order_and_nonsense_is_passed_over(
     assert delivered == [m.RefreshToken("two"), m.RefreshToken("three")]
 
 
-async def test_too_many_requests_are_our_own_fault(signalling: Signalling) -> None:
-    with pytest.raises(InternalError, match="waiting to be sent"):
-        for handle in range(1, 1000):
+async def test_requests_that_may_wait_are_called_for_when_half_have_left(
+    websocket: FakeWebsocket, delivered: list[m.Response], nursery: trio.Nursery
+) -> None:
+    def on_room() -> None:
+        assert signalling.has_room
+        sent_by_then.append(len(websocket.heard))
+
+    sent_by_then: list[int] = []
+    signalling = Signalling(websocket, delivered.append, SignalCounters(), on_room)  # type: ignore[arg-type]
+    asked = 0
+    while signalling.has_room:
+        asked += 1
+        signalling.send_nowait(m.UnpublishDataTrack(asked))
+    assert asked == 128
+    signalling.send_nowait(m.Trickle("candidate"))  # which does not wait
+    nursery.start_soon(signalling.run, 0, 0)
+    await wait_all_tasks_blocked()
+    assert sent_by_then == [64]
+    assert len(websocket.heard) == 129
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_network_that_takes_no_requests_is_lost(
+    signalling: Signalling, websocket: FakeWebsocket, nursery: trio.Nursery, running: bool
+) -> None:
+    async def flood() -> None:
+        for handle in range(1000):
             signalling.send_nowait(m.UnpublishDataTrack(handle))
+
+    websocket.stuck = True
+    if running:
+        nursery.start_soon(flood)
+    else:
+        await flood()
+    with trio.fail_after(5), pytest.raises(SignalLost, match="256 requests are waiting"):
+        await signalling.run(0, 0)
 
 
 async def test_pings_measure_the_round_trip(

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.session.fakes import Upstream
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._sansio.tracks.clock import MediaClock
 from trio_livekit._sansio.tracks.packet import SINGLE, EncryptionInfo, Packet, encode
@@ -33,9 +34,10 @@ class Bench:
     """Subscribing to the tracks of ``alice``, and what it asked for and told."""
 
     def __init__(self) -> None:
-        self.requests: list[m.Request] = []
+        self.upstream = Upstream()
+        self.requests = self.upstream.requests
         self.told: list[TrackEvent] = []
-        self.subscribing = Subscribing(self.requests.append, self.told.append, self._reschedule)
+        self.subscribing = Subscribing(self.upstream, self.told.append, self._reschedule)
         self._wake = trio.Event()
 
     def _reschedule(self, _deadline: float | None) -> None:
@@ -107,6 +109,20 @@ async def test_subscriptions_of_one_moment_are_one_message(bench: Bench, nursery
     (request,) = bench.requests
     assert isinstance(request, m.UpdateDataSubscription)
     assert {sid for sid, _ in request.updates} == set(sids)
+    nursery.cancel_scope.cancel()
+
+
+async def test_while_there_is_no_room_requests_gather_in_one_message(bench: Bench, nursery: trio.Nursery) -> None:
+    bench.upstream.full = True
+    bench.lists("DTR_a", "DTR_b")
+    for track in [event.track for event in bench.told if isinstance(event, TrackPublished)]:
+        nursery.start_soon(track.open_reader, 1, 1)
+        await wait_all_tasks_blocked()
+    assert bench.requests == []
+    bench.upstream.full = False
+    bench.subscribing.on_room()
+    await wait_all_tasks_blocked()
+    assert bench.requests == [m.UpdateDataSubscription((("DTR_a", True), ("DTR_b", True)))]
     nursery.cancel_scope.cancel()
 
 

@@ -8,6 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from tests.session.fakes import Upstream
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.inquiries import Inquiries
 from trio_livekit._session.updating import TrackSubscriptionPermission, Updating
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 
 class Bench:
     def __init__(self) -> None:
-        self.requests: list[m.Request] = []
+        self.upstream = Upstream()
+        self.requests = self.upstream.requests
         self.tracks: list[m.DataTrackInfo] = []
-        self.inquiries = Inquiries(self.requests.append)
-        self.updating = Updating(self.requests.append, self.inquiries, lambda: self.tracks)
+        self.inquiries = Inquiries(self.upstream)
+        self.updating = Updating(self.upstream, self.inquiries, lambda: self.tracks)
 
     def answer(self, number: int, reason: m.RequestReason = m.RequestReason.OK, text: str = "") -> None:
         self.inquiries.on_answer(m.RequestResponse(number, reason, text))
@@ -106,3 +108,39 @@ def test_permissions_by_name(bench: Bench) -> None:
     assert bench.requests[1:] == [m.SubscriptionPermission(False, (bob, carol))]
     bench.updating.permit(None)
     assert bench.requests[2:] == [m.SubscriptionPermission(True)]
+
+
+async def test_while_there_is_no_room_requests_wait_and_of_permissions_the_last_is_said(
+    bench: Bench, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    bench.upstream.full = True
+    outcome: list[str] = []
+
+    async def update() -> None:
+        await bench.updating.update(name="x")
+        outcome.append("made")
+
+    async def give_up() -> None:
+        with trio.move_on_after(1):
+            await bench.updating.update(name="never asked for")
+
+    nursery.start_soon(update)
+    nursery.start_soon(give_up)
+    for identity in ("a", "b", "c"):
+        bench.updating.permit((TrackSubscriptionPermission(identity),))
+    await trio.sleep(60)  # which is no time for an answer
+    assert bench.requests == []
+    bench.upstream.full = False
+    bench.updating.on_room()
+    bench.inquiries.on_room()
+    said, asked = bench.requests
+    assert isinstance(said, m.SubscriptionPermission)
+    assert [permission.participant_identity for permission in said.track_permissions] == ["c"]
+    assert isinstance(asked, m.UpdateMetadata)
+    assert asked.name == "x"
+    bench.answer(asked.request_id)
+    await wait_all_tasks_blocked()
+    assert outcome == ["made"]
+    bench.updating.on_room()
+    bench.inquiries.on_room()
+    assert len(bench.requests) == 2

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .regions import Regions
+    from .upstream import KeptRequest
 
 _FIRST_MESSAGE_TIMEOUT_S = 5.0
 """How long a server that has accepted a websocket may take to say something on it."""
@@ -143,7 +144,8 @@ class Connection:
 
     What the server says that is not about the connection itself goes to ``on_response``. ``on_message`` and
     ``on_progress`` are those of ``Links``. ``on_links_lost()`` is called as soon as nothing can be sent any more; what
-    that means is known a moment later, when ``loss`` is set.
+    that means is known a moment later, when ``loss`` is set. ``on_room()`` is called when there is room for requests,
+    after there was none.
 
     Attributes:
         links: the peer connections.
@@ -160,11 +162,13 @@ class Connection:
         on_message: Callable[[str, bytes], None],
         on_progress: Callable[[str], None],
         on_links_lost: Callable[[], None],
+        on_room: Callable[[], None],
     ) -> None:
         self._nursery = nursery
         self._endpoint = endpoint
         self._on_response = on_response
         self._on_links_lost = on_links_lost
+        self._on_room = on_room
         self._request: SignalRequest | None = None
         self._signalling: Signalling | None = None
         self._counters = SignalCounters()
@@ -278,7 +282,7 @@ class Connection:
             websocket = await request.make(self._nursery, endpoint.ssl_context, dial_timeout_s=self._dial_timeout_s)
         finally:
             self.was_answered = self.was_answered or request.is_answered
-        self._signalling = Signalling(websocket, self._receive, self._counters)
+        self._signalling = Signalling(websocket, self._receive, self._counters, self._on_room)
 
     async def _receive_join(self) -> m.Join:
         first = await self._receive_first()
@@ -525,7 +529,12 @@ class Connection:
 
     # --- what comes in, and what goes out -----------------------------------------------------------------------------
 
-    def send_request(self, request: m.Request) -> None:
+    @property
+    def has_room(self) -> bool:
+        """Whether what may wait may be sent now. What is lost has room for everything."""
+        return self._signalling is None or not self._is_speaking or self._signalling.has_room
+
+    def send_request(self, request: m.Request | KeptRequest) -> None:
         """Send a request on the websocket there is; it is lost with it."""
         if self._signalling is not None:
             self._signalling.send_nowait(request)

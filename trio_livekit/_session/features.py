@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..errors import RoomDisconnected
     from .links import Links
     from .sealing import EncryptionOptions
+    from .upstream import Upstream
 
 SessionEvent = (
     Interrupted
@@ -81,23 +82,24 @@ class Features:
         self,
         background: trio.Nursery,
         links: Links,
-        send_request: Callable[[m.Request], None],
+        upstream: Upstream,
         encryption: EncryptionOptions | None,
         listener: Callable[[SessionEvent], None],
     ) -> None:
         self._listener = listener
         self._has_joined = False
         self._sleep = trio.CancelScope()
+        self._full = trio.lowlevel.ParkingLot()  # those who wait for room to send a request
         self.room = m.RoomInfo()
         self.server = m.ServerInfo()
         self.sealing = None if encryption is None else Sealing(encryption, background, listener)
-        self.publishing = Publishing(send_request, links, self._reschedule, self.sealing)
-        self.subscribing = Subscribing(send_request, listener, self._reschedule, self.sealing)
+        self.publishing = Publishing(upstream, links, self._reschedule, self.sealing)
+        self.subscribing = Subscribing(upstream, listener, self._reschedule, self.sealing)
         self.packets = Packets(links, self._reschedule, listener)
         if self.sealing is not None:
             self.packets.sealer = PacketSealing(self.sealing, self.packets.incoming.on_opened)
-        self.inquiries = Inquiries(send_request)
-        self.updating = Updating(send_request, self.inquiries, self.publishing.published)
+        self.inquiries = Inquiries(upstream)
+        self.updating = Updating(upstream, self.inquiries, self.publishing.published)
         self.schemas = Schemas(self.inquiries, background, lambda: self.roster.local.identity)
         self.user_packets = UserPackets(self.packets, self._reschedule)
         self.streams = Streams(self.packets, lambda: self.roster, background.start_soon, self._reschedule)
@@ -203,6 +205,20 @@ class Features:
     def _on_own_permission(self, permission: m.Permission | None) -> None:
         self.subscribing.is_allowed = permission is None or permission.can_subscribe
 
+    # --- what goes out ------------------------------------------------------------------------------------------------
+
+    def on_room(self) -> None:
+        """Requests that had to wait may be sent."""
+        self.updating.on_room()
+        self.inquiries.on_room()
+        self.publishing.on_room()
+        self.subscribing.on_room()
+        self._full.unpark_all()
+
+    async def wait_room(self) -> None:
+        """Wait until there is room for requests, or no signalling to have any."""
+        await self._full.park()
+
     # --- what becomes of the connection -------------------------------------------------------------------------------
 
     def on_present(self, participants: Sequence[m.ParticipantInfo]) -> None:
@@ -215,6 +231,7 @@ class Features:
         self.subscribing.on_signal_lost()
         self.updating.on_signal_lost()
         self.inquiries.on_signal_lost()
+        self._full.unpark_all()
 
     def on_resumed(self, own: m.ParticipantInfo) -> None:
         """The same session goes on over another signal connection; ``own`` is this client, as the server has it."""
@@ -253,6 +270,7 @@ class Features:
         self.packets.close(end)
         self.user_packets.on_over(end)
         self.inquiries.close(end_of_room(end))
+        self._full.unpark_all()
 
     # --- time ---------------------------------------------------------------------------------------------------------
 

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from .._sansio.signal import messages as m
-from .._wire.signal import encode_request
+from .upstream import keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .upstream import KeptRequest, Upstream
 
 Answer = m.RequestResponse | m.DataBlobStored | m.DataBlobFetched
 
@@ -42,7 +44,7 @@ class Inquiry:
 
     __slots__ = ("answer", "answered", "error", "number", "patience", "request", "sent")
 
-    def __init__(self, number: int, request: m.Request) -> None:
+    def __init__(self, number: int, request: KeptRequest) -> None:
         self.number = number
         self.request = request
         self.sent = 0
@@ -60,8 +62,8 @@ class Inquiry:
 class Inquiries:
     """The requests of a session that have numbers."""
 
-    def __init__(self, send_request: Callable[[m.Request], None]) -> None:
-        self._send_request = send_request
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
         self._in_flight: dict[int, Inquiry] = {}
         self._queue: deque[Inquiry] = deque()
         self._last_number = 0
@@ -85,8 +87,7 @@ class Inquiries:
         """
         self.check_open()
         number = self._last_number % _MAX_NUMBER + 1
-        request = make(number)
-        encode_request(request)  # it is kept, and sent again in other sessions: what is wrong with it has to show here
+        request = keep(make(number))
         self._last_number = number
         inquiry = Inquiry(number, request)
         self._queue.append(inquiry)
@@ -142,8 +143,18 @@ class Inquiries:
             for inquiry in (*self._in_flight.values(), *self._queue):
                 inquiry.settle(error=copy(end))
 
+    def on_room(self) -> None:
+        """There is room for requests."""
+        self._pump()
+
+    @property
+    def _may_send(self) -> bool:
+        return (
+            self._is_heard and self._end is None and len(self._in_flight) < _MAX_IN_FLIGHT and self._upstream.has_room
+        )
+
     def _pump(self) -> None:
-        while self._is_heard and self._end is None and self._queue and len(self._in_flight) < _MAX_IN_FLIGHT:
+        while self._queue and self._may_send:
             inquiry = self._queue.popleft()
             self._in_flight[inquiry.number] = inquiry
             self._send(inquiry)
@@ -151,7 +162,7 @@ class Inquiries:
     def _send(self, inquiry: Inquiry) -> None:
         inquiry.sent += 1
         inquiry.patience.deadline = trio.current_time() + ANSWER_TIMEOUT_S
-        self._send_request(inquiry.request)
+        self._upstream.send_request(inquiry.request)
 
 
 def refusal_text(answer: m.RequestResponse, known: str | None) -> str:

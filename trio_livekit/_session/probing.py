@@ -97,6 +97,7 @@ async def knock(place: Place, token: str, context: ssl.SSLContext | None) -> Adm
             on_message=lambda *_: None,
             on_progress=lambda _: None,
             on_links_lost=lambda: None,
+            on_room=lambda: None,
         )
         try:
             join = await connection.join(token)

@@ -23,16 +23,17 @@ from .._sansio.tracks.clock import MediaClock
 from .._sansio.tracks.packetizer import MTU, SMALL_PACKET, Packetizer, fitting_packet_size
 from .._sansio.tracks.publications import Publications, Published, Refused, Republishing, Unpublished
 from .._sansio.tracks.send_queue import PROMISED, SendQueue
-from .._wire.signal import encode_request
 from ..errors import MissingKey, PublishError, PublishErrorReason, PushError, PushErrorReason
 from .labels import DATA_TRACK
 from .stats import Retired
+from .upstream import KeptRequest, keep
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from .links import Links
     from .sealing import Sealing
+    from .upstream import Upstream
 
 _FLUSH_TIMEOUT_S = 1.0
 """How long a block that ends normally goes on sending what was accepted."""
@@ -79,12 +80,16 @@ def _check_timestamp(user_timestamp: int) -> None:
 
 
 class Publication:
-    """One track of ours, from the request to the end of its block."""
+    """One track of ours, from the request to the end of its block.
+
+    Raises ``ValueError`` or ``TypeError`` for a request that cannot be encoded.
+    """
 
     def __init__(self, owner: Publishing, request: m.PublishDataTrack, sealing: Sealing | None) -> None:
         self._owner = owner
         self._sealing = sealing
         self.request = request
+        self.kept_request = keep(request)
         self.handle = request.pub_handle
         self.name = request.name
         self.sid = ""
@@ -189,12 +194,12 @@ class Publishing:
 
     def __init__(
         self,
-        send_request: Callable[[m.Request], None],
+        upstream: Upstream,
         links: Links,
         reschedule: Callable[[float | None], None],
         sealing: Sealing | None = None,
     ) -> None:
-        self._send_request = send_request
+        self._upstream = upstream
         self._links: Links | None = links
         self._reschedule = reschedule
         self._sealing = sealing
@@ -232,11 +237,10 @@ class Publishing:
         handle = self._core.publish(name, encryption, frame_encoding, schema)
         request = m.PublishDataTrack(handle, name, encryption, frame_encoding, schema)
         try:
-            encode_request(request)  # as it may be sent later, and in other sessions again, and not in this step
+            publication = self._publications[handle] = Publication(self, request, self._sealing)
         except (ValueError, TypeError):
             self._core.unpublish(handle)
             raise
-        publication = self._publications[handle] = Publication(self, request, self._sealing)
         clean = False
         try:
             self._pump()
@@ -417,6 +421,10 @@ class Publishing:
             self._fail(publication, PublishError(PublishErrorReason.DISCONNECTED, "the room was left, or lost"))
         self._notify()
 
+    def on_room(self) -> None:
+        """There is room for requests."""
+        self._pump()
+
     # --- time ---------------------------------------------------------------------------------------------------------
 
     def next_timeout(self) -> float | None:
@@ -476,11 +484,16 @@ class Publishing:
                 case Unpublished(_, by_server=True):
                     text = f"the server unpublished {publication.name!r}; the permission to publish may be gone"
                     self._fail(publication, PublishError(PublishErrorReason.UNPUBLISHED, text))
-        if self.is_heard and not self._closed:
+        if self.is_heard and not self._closed and self._upstream.has_room:
             for command in self._core.poll_commands(trio.current_time()):
-                self._send_request(command)
+                self._upstream.send_request(self._kept(command))
         self._notify()
         self._reschedule(self._core.next_timeout())
+
+    def _kept(self, command: m.PublishDataTrack | m.UnpublishDataTrack) -> m.UnpublishDataTrack | KeptRequest:
+        if isinstance(command, m.UnpublishDataTrack):
+            return command
+        return self._publications[command.pub_handle].kept_request
 
     def _confirm_gone(self) -> None:
         """Those who wait for a track to be unpublished may stop where there is nothing left to confirm."""

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .credentials import TokenSource
     from .features import SessionEvent
     from .sealing import EncryptionOptions
+    from .upstream import KeptRequest
 
 logger = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class Session(Features):
         self._kept = trio.Event()
         self._kept.set()
         self._connection = self._new_connection()
-        super().__init__(background, self._connection.links, self._send_request, options.encryption, listener)
+        super().__init__(background, self._connection.links, self, options.encryption, listener)
 
     @property
     def end(self) -> RoomDisconnected | None:
@@ -235,6 +236,7 @@ class Session(Features):
             on_message=self.on_message,
             on_progress=self.on_progress,
             on_links_lost=self.on_links_lost,
+            on_room=self.on_room,
         )
 
     def _on_response(self, response: m.Response) -> None:
@@ -414,13 +416,21 @@ class Session(Features):
         """Give this session up for another one."""
         self._connection.drop_session()
 
-    def simulate(self, scenario: str, value: int) -> None:
+    async def simulate(self, scenario: str, value: int) -> None:
         """Have the server act out a fault."""
-        self._send_request(m.Simulate(scenario, value))
+        while not self.has_room:
+            await self.wait_room()
+        self.send_request(m.Simulate(scenario, value))
 
     # --- what goes out ------------------------------------------------------------------------------------------------
 
-    def _send_request(self, request: m.Request) -> None:
+    @property
+    def has_room(self) -> bool:
+        """Whether what may wait may be sent now."""
+        return self._connection.has_room
+
+    def send_request(self, request: m.Request | KeptRequest) -> None:
+        """Send a request on the websocket there is; it is lost with it."""
         self._connection.send_request(request)
 
 

@@ -13,7 +13,8 @@ import trio
 from .._sansio.signal.messages import DisconnectReason, Leave, LeaveAction, Ping, Pong
 from .._transport.websocket import WebsocketClosed
 from .._wire.signal import decode_response, encode_request
-from ..errors import DecodeError, InternalError, LiveKitError
+from ..errors import DecodeError, LiveKitError
+from .upstream import KeptRequest, keep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _QUEUE_REQUESTS = 128
-"""Requests waiting to be sent. The server closes the connection at about 200 in flight, so more would not help."""
+"""Requests waiting to be sent, beyond which those of an application have to wait elsewhere. The server closes the
+connection at about 200 in flight, so more would not help."""
+
+_ROOM_AGAIN_REQUESTS = _QUEUE_REQUESTS // 2
+"""So many are left when those that wait elsewhere are called for."""
+
+_MOST_REQUESTS = 2 * _QUEUE_REQUESTS
+"""With those that cannot wait, as answers to what the server asked. A websocket that takes none of them is no use."""
 
 _COMPLAINTS_S = 1.0
 """Between two lines of the log about messages that make no sense."""
@@ -49,24 +57,40 @@ class SignalCounters:
 class Signalling:
     """Speaks on one open websocket; ``run`` does the work, and ends only by an error or by being cancelled."""
 
-    def __init__(self, websocket: Websocket, deliver: Callable[[Response], None], counters: SignalCounters) -> None:
+    def __init__(
+        self,
+        websocket: Websocket,
+        deliver: Callable[[Response], None],
+        counters: SignalCounters,
+        on_room: Callable[[], None] = lambda: None,
+    ) -> None:
         self._websocket = websocket
         self._counters = counters
         self._deliver = deliver
-        self._outbox, self._to_send = trio.open_memory_channel[bytes](_QUEUE_REQUESTS)
+        self._on_room = on_room
+        self._outbox, self._to_send = trio.open_memory_channel[bytes](_MOST_REQUESTS)
+        self._running = trio.CancelScope()
+        self._overflowed = False
         self._last_pong = trio.current_time()
         self._complained_at = -math.inf
         self._ignored = 0  # messages, since then
         self._answered_until = -1  # the latest time stamp of a ping that came back
         self.rtt_s: float | None = None
 
-    def send_nowait(self, request: Request) -> None:
-        """Queue a request; it leaves in the order of the calls."""
-        logger.debug("asking: %s", type(request).__name__)
+    @property
+    def has_room(self) -> bool:
+        """Whether few requests are waiting. When there was none, ``on_room()`` tells that there is again."""
+        return self._waiting < _QUEUE_REQUESTS
+
+    def send_nowait(self, request: Request | KeptRequest) -> None:
+        """Queue a request; it leaves in the order of the calls. One too many ends ``run``: nobody takes them."""
+        kept = request if isinstance(request, KeptRequest) else keep(request)
+        logger.debug("asking: %s", kept.kind)
         try:
-            self._outbox.send_nowait(encode_request(request))
+            self._outbox.send_nowait(kept.message)
         except trio.WouldBlock:
-            raise InternalError(f"over {_QUEUE_REQUESTS} signalling requests are waiting to be sent") from None
+            self._overflowed = True
+            self._running.cancel("too many requests are waiting to be sent")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the session is ending, and whoever waits for an answer is told so elsewhere
 
@@ -84,18 +108,20 @@ class Signalling:
     async def run(self, ping_interval_s: float, ping_timeout_s: float) -> None:
         """Send, receive and ping. Raises ``SignalLost`` when the connection does not do that any more."""
         self._last_pong = trio.current_time()
+        lost: SignalLost | None = None
         try:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                nursery.start_soon(self._send_requests, name="signalling: send")
-                nursery.start_soon(self._receive_responses, name="signalling: receive")
-                if ping_interval_s > 0:
-                    nursery.start_soon(self._ping, ping_interval_s, ping_timeout_s, name="signalling: ping")
+            with self._running:
+                async with trio.open_nursery(strict_exception_groups=True) as nursery:
+                    nursery.start_soon(self._send_requests, name="signalling: send")
+                    nursery.start_soon(self._receive_responses, name="signalling: receive")
+                    if ping_interval_s > 0:
+                        nursery.start_soon(self._ping, ping_interval_s, ping_timeout_s, name="signalling: ping")
         except* WebsocketClosed as group:
-            lost: SignalLost | None = SignalLost(str(group.exceptions[0]))
+            lost = SignalLost(str(group.exceptions[0]))
         except* SignalLost as group:
             lost = SignalLost(str(group.exceptions[0]))
-        else:
-            lost = None
+        if lost is None and self._overflowed:
+            lost = SignalLost(f"{_MOST_REQUESTS} requests are waiting to be sent")
         if lost is not None:
             raise lost
 
@@ -118,8 +144,15 @@ class Signalling:
 
     async def _send_requests(self) -> None:
         async for request in self._to_send:
+            if self._waiting == _ROOM_AGAIN_REQUESTS:
+                self._on_room()
             await self._websocket.send(request)
             self._counters.sent += 1
+
+    @property
+    def _waiting(self) -> int:
+        """How many requests nobody has begun to send."""
+        return self._to_send.statistics().current_buffer_used
 
     async def _receive_responses(self) -> None:
         while True:

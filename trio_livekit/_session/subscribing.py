@@ -37,9 +37,10 @@ from .stats import Retired, TrackStats
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._sansio.signal.messages import DataTrackInfo, ParticipantInfo, Request
+    from .._sansio.signal.messages import DataTrackInfo, ParticipantInfo
     from ..errors import LiveKitError
     from .sealing import Opening, Sealing
+    from .upstream import Upstream
 
 
 class TrackPublished(NamedTuple):
@@ -201,12 +202,12 @@ class Subscribing:
 
     def __init__(
         self,
-        send_request: Callable[[Request], None],
+        upstream: Upstream,
         announce: Callable[[TrackEvent], None],
         reschedule: Callable[[float | None], None],
         sealing: Sealing | None = None,
     ) -> None:
-        self._send_request = send_request
+        self._upstream = upstream
         self._announce = announce
         self._reschedule = reschedule
         self._sealing = sealing
@@ -356,14 +357,22 @@ class Subscribing:
     def next_timeout(self) -> float | None:
         if self._over is not None:
             return None  # whatever is still to be asked for
-        return -math.inf if self._is_heard and self._core.has_commands else self._core.next_timeout()
+        return -math.inf if self._core.has_commands and self._may_send else self._core.next_timeout()
+
+    @property
+    def _may_send(self) -> bool:
+        return self._is_heard and self._over is None and self._upstream.has_room
+
+    def on_room(self) -> None:
+        """There is room for requests."""
+        self._reschedule(self.next_timeout())
 
     def handle_timeout(self, now: float) -> None:
         self._core.handle_timeout(now)
         self._pump()
-        if self._is_heard and self._over is None:
+        if self._may_send:
             for command in self._core.poll_commands():
-                self._send_request(command)
+                self._upstream.send_request(command)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 

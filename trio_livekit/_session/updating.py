@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .inquiries import Inquiries
+    from .upstream import Upstream
 
 _REASONS = {
     m.RequestReason.NOT_ALLOWED: UpdateErrorReason.NOT_ALLOWED,
@@ -49,16 +50,17 @@ class Updating:
 
     def __init__(
         self,
-        send_request: Callable[[m.Request], None],
+        upstream: Upstream,
         inquiries: Inquiries,
         published: Callable[[], Iterable[m.DataTrackInfo]],
     ) -> None:
-        self._send_request = send_request
+        self._upstream = upstream
         self._inquiries = inquiries
         self._published = published
         self._is_heard = True
         self._permissions: tuple[TrackSubscriptionPermission, ...] | None = None
-        self._has_said_permissions = False
+        self._has_permissions = False
+        self._is_unsaid = False  # as there was no room for it: it is the last that counts
 
     # --- name, metadata, attributes -----------------------------------------------------------------------------------
 
@@ -80,7 +82,7 @@ class Updating:
         """Who may subscribe to our tracks from now on: those named, or everyone."""
         self._inquiries.check_open()
         self._permissions = permissions
-        self._has_said_permissions = True
+        self._has_permissions = True
         self._say_permissions()
 
     def on_track_published(self, name: str) -> None:
@@ -89,13 +91,21 @@ class Updating:
             self._say_permissions()
 
     def _say_permissions(self) -> None:
-        if self._is_heard and self._has_said_permissions:
+        if not self._is_heard or not self._has_permissions:
+            return
+        self._is_unsaid = not self._upstream.has_room
+        if not self._is_unsaid:
             sids = {info.name: info.sid for info in self._published()}
-            self._send_request(
+            self._upstream.send_request(
                 m.SubscriptionPermission(
                     self._permissions is None, tuple(_resolved(p, sids) for p in self._permissions or ())
                 )
             )
+
+    def on_room(self) -> None:
+        """There is room for requests."""
+        if self._is_unsaid:
+            self._say_permissions()
 
     # --- the connection comes and goes --------------------------------------------------------------------------------
 

@@ -206,7 +206,7 @@ async def test_a_path_that_stays_dead_means_another_session(
 async def test_another_candidate_protocol_from_the_next_restart_on(real_server: RealServer, room_name: str) -> None:
     """The server changes its mind about UDP, and the paths found from then on are over TCP. Nothing is lost."""
     async with talking(real_server, room_name) as talk, talk.alice.events() as events:
-        talk.alice._session._send_request(m.Simulate("switch_candidate_protocol", 1))
+        talk.alice._session.send_request(m.Simulate("switch_candidate_protocol", 1))
         await talk.some()
         assert path(talk.alice).protocol == "udp"
         lose_path(talk.alice)
@@ -221,7 +221,7 @@ async def test_joining_where_the_server_takes_tcp_only(real_server: RealServer, 
     token = real_server.token("alice", room_name)
     async with lk.connect(real_server.url, real_server.token("bob", room_name)):
         async with lk.connect(real_server.url, token) as alice:
-            alice._session._send_request(m.Simulate("switch_candidate_protocol", 1))
+            alice._session.send_request(m.Simulate("switch_candidate_protocol", 1))
             await alice.publish_data(b"behind it", recipients_within=None)
             await trio.sleep(0.05)
         async with lk.connect(real_server.url, token, join_timeout=4.5) as alice:  # the server gives up after 5 seconds

@@ -78,7 +78,7 @@ class Stage:
 
 
 def lose_session(room: lk.Room) -> None:
-    room._session._send_request(Simulate("node_failure", 1))
+    room._session.send_request(Simulate("node_failure", 1))
 
 
 @asynccontextmanager

@@ -266,7 +266,7 @@ async def test_another_candidate_protocol(real_server: RealServer, room_name: st
 
 def simulate(room: lk.Room, scenario: str) -> None:
     """Have the server act out a fault."""
-    room._session._send_request(Simulate(scenario, 1))
+    room._session.send_request(Simulate(scenario, 1))
 
 
 @pytest.mark.parametrize("scenario", ["node_failure", "migration"])

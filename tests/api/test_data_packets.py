@@ -13,6 +13,7 @@ import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
 from tests.support.old_server import without_v1
 from tests.support.rooms import next_event
+from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 from trio_livekit._sansio import neglect
 from trio_livekit._session import user_packets
@@ -141,9 +142,7 @@ async def test_a_slow_reader_holds_up_the_server(pair: Pair) -> None:
                     await alice.publish_data(number.to_bytes(2, "big").ljust(size), topic="large")
 
             nursery.start_soon(publish)
-            with trio.fail_after(10):
-                while packets.statistics().buffered * size < 4_000_000:  # noqa: ASYNC110 - there is no event
-                    await trio.sleep(0.02)
+            await wait_until(lambda: packets.statistics().buffered * size >= 4_000_000)
             await trio.sleep(0.2)
             assert packets.statistics().buffered * size < 4.5 * 2**20
             with trio.fail_after(30):
@@ -196,9 +195,7 @@ async def test_the_end_of_a_reader(server: ServerUnderTest, room_name: str) -> N
         async with lk.connect(server.url, server.token("bob", room_name)) as bob:
             async with bob.data_packets() as packets:
                 await alice.publish_data("x")
-                with trio.fail_after(5):
-                    while not packets.statistics().buffered:  # noqa: ASYNC110 - nothing tells of it
-                        await trio.sleep(0.01)
+                await wait_until(lambda: packets.statistics().buffered)
                 manager = bob.data_packets()
                 late = await manager.__aenter__()
                 assert late.statistics().received == 1

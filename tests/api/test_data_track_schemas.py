@@ -8,6 +8,7 @@ import pytest
 import trio
 
 import trio_livekit as lk
+from tests.support.waiting import wait_until
 from trio_livekit.server import Limits, serve
 
 if TYPE_CHECKING:
@@ -49,11 +50,8 @@ async def test_it_outlives_a_session(pair: Pair) -> None:
     async with alice.publish_data_track("track", frame_encoding=lk.FrameEncoding.PROTOBUF, schema=PROTOBUF) as track:
         first = track.sid
         await alice.simulate(lk.SimulateScenario.FULL_RECONNECT)
-        with trio.fail_after(20):
-            while track.sid == first:  # noqa: ASYNC110 - publications have no events of their own
-                await trio.sleep(0.01)
-            while (remote := find(bob, track.sid)) is None:  # noqa: ASYNC110 - it may be seen to go before it comes
-                await trio.sleep(0.01)
+        await wait_until(lambda: track.sid != first)
+        remote = await wait_until(lambda: find(bob, track.sid))  # it may be seen to go before it comes
         assert (remote.frame_encoding, remote.schema) == (lk.FrameEncoding.PROTOBUF, PROTOBUF)
 
 
@@ -182,9 +180,7 @@ async def test_definitions_outlive_a_session(pair: Pair) -> None:
     async with alice.publish_data_track("scan", frame_encoding=lk.FrameEncoding.PROTOBUF, schema=PROTOBUF) as track:
         first = track.sid
         await alice.simulate(lk.SimulateScenario.FULL_RECONNECT)
-        with trio.fail_after(20):
-            while track.sid == first or find(bob, track.sid) is None:  # noqa: ASYNC110 - there are no events of it
-                await trio.sleep(0.01)
+        await wait_until(lambda: track.sid != first and find(bob, track.sid))
         # Whoever sees the track of the new session finds its schema there already.
         assert await bob.get_schema(PROTOBUF, "alice") == "message Scan {}"
         assert await bob.get_schema(JSON, "alice") == DEFINITION

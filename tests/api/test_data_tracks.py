@@ -13,6 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 import trio_livekit as lk
 from tests.support.rooms import remote_track
 from tests.support.servers import EmbeddedServer
+from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
 
@@ -552,10 +553,10 @@ async def test_a_server_that_subscribes_by_itself(
     async def check(room: lk.Room, tracks: list[lk.LocalDataTrack]) -> None:
         requests: list[m.UpdateDataSubscription] = []
         monkeypatch.setattr(room._session.subscribing, "_send_request", requests.append)
-        for track in tracks:
-            remote = await remote_track(room, "alice", track.name)
-            while remote.sid not in room._session.subscribing._core._handles:  # noqa: ASYNC110 - it is the server's word
-                await trio.sleep(0.01)
+        remotes = [await remote_track(room, "alice", track.name) for track in tracks]
+        handles = room._session.subscribing._core._handles
+        await wait_until(lambda: all(remote.sid in handles for remote in remotes))
+        for track, remote in zip(tracks, remotes, strict=True):
             async with remote.subscribe() as frames:
                 assert await push_until_received(track, frames, track.name.encode()) == track.name.encode()
         assert not any(subscribe for request in requests for _, subscribe in request.updates)
@@ -568,8 +569,7 @@ async def test_a_server_that_subscribes_by_itself(
                 await check(bob, tracks)
                 async with lk.connect(server.url, token("carol")) as carol:
                     await check(carol, tracks)
-            while "alice" in bob.participants:  # noqa: ASYNC110 - events are tested elsewhere
-                await trio.sleep(0.01)
+            await wait_until(lambda: "alice" not in bob.participants)
             async with two_tracks() as tracks:
                 await check(bob, tracks)
 

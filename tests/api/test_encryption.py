@@ -15,6 +15,7 @@ from trio.testing import assert_checkpoints
 import trio_livekit as lk
 from tests.support.cancel import cancel_everywhere
 from tests.support.rooms import remote_track
+from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 from trio_livekit._sansio.tracks.packet import decode
 from trio_livekit._session import rpc
@@ -96,9 +97,7 @@ async def arrives(track: lk.LocalDataTrack, frames: lk.DataTrackSubscription, pa
 
 async def undecryptable(frames: lk.DataTrackSubscription, count: int) -> None:
     """Wait until so many frames were dropped because they could not be decrypted."""
-    with trio.fail_after(10):
-        while frames.statistics().frames_undecryptable < count:  # noqa: ASYNC110 - there is no event for each
-            await trio.sleep(0.01)
+    await wait_until(lambda: frames.statistics().frames_undecryptable >= count)
 
 
 # --- data tracks ------------------------------------------------------------------------------------------------------
@@ -211,9 +210,7 @@ async def test_a_sender_that_comes_back_with_its_first_key(stage: Stage) -> None
                 await ours.ratchet_shared_key()
                 await ours.ratchet_shared_key()
                 await arrives(track, frames, b"third key")
-        with trio.fail_after(10):
-            while "alice" in bob.participants:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+        await wait_until(lambda: "alice" not in bob.participants)
 
 
 async def test_a_wrong_key_is_reported_and_then_put_right(stage: Stage) -> None:
@@ -484,9 +481,7 @@ async def test_encrypted_packets_where_there_are_no_keys(stage: Stage) -> None:
         await carol.publish_data(b"plain")
         await alice.publish_dtmf(2, "2")
         assert [packet.payload for packet in await received(packets, 1)] == [b"plain"]
-        with trio.fail_after(10):
-            while not bob.packet_statistics().undecryptable:  # noqa: ASYNC110
-                await trio.sleep(0.01)
+        await wait_until(lambda: bob.packet_statistics().undecryptable)
 
 
 async def test_packets_without_a_key_are_not_sent(stage: Stage) -> None:

@@ -14,6 +14,7 @@ from tests.support.old_server import without_v1
 from tests.support.proxy import signal_proxy
 from tests.support.reconnecting import QUICK
 from tests.support.rooms import next_event
+from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 
 if TYPE_CHECKING:
@@ -274,8 +275,7 @@ async def test_permissions_outlive_the_session(embedded_server: EmbeddedServer, 
             server.drop_peers(room_name, "alice")
             await next_event(events, ev.Reconnected)
         with trio.fail_after(10):
-            while track.sid == sid:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+            await wait_until(lambda: track.sid != sid)
             remote = await bob.participants["alice"].data_tracks.wait_for("track")
             async with remote.subscribe() as frames:
                 await _flows_again(track, frames)

@@ -13,6 +13,7 @@ from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
 from tests.support.reconnecting import QUICK
 from tests.support.servers import KINDS, RealServer, open_server
+from tests.support.waiting import wait_until
 from tests.support.walls import Firewall, impatient_ice
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
@@ -69,8 +70,7 @@ class Talk:
         self._speaking.cancel()
         with trio.fail_after(15):
             for here, there in ((self.alice, self.bob), (self.bob, self.alice)):
-                while len(self._received[there]) < self._sent[here]:  # noqa: ASYNC110 - looks at what others do
-                    await trio.sleep(0.01)
+                await self._wait_received(there, self._sent[here])
                 last = len(self._received[there]) - self._sent[here]
                 assert last <= 1  # it was being sent when the speaking was ended, and may have left
                 assert self._received[there] == list(range(self._sent[here] + last))
@@ -80,10 +80,10 @@ class Talk:
     async def some(self) -> None:
         """A few more packets get through, both ways."""
         for room in self._received:
-            goal = len(self._received[room]) + 3
-            with trio.fail_after(10):
-                while len(self._received[room]) < goal:  # noqa: ASYNC110 - looks at what others do
-                    await trio.sleep(0.005)
+            await self._wait_received(room, len(self._received[room]) + 3)
+
+    async def _wait_received(self, room: lk.Room, count: int) -> None:
+        await wait_until(lambda: len(self._received[room]) >= count)
 
 
 @asynccontextmanager
@@ -132,9 +132,7 @@ async def test_a_path_that_is_dead_for_a_while(udp_server: ServerUnderTest, room
         talk.wall.up = True
         await until(events, ev.Reconnecting)
         assert talk.alice.state is lk.ConnectionState.RECONNECTING
-        with trio.fail_after(10):
-            while ice.ufrag == ufrag:  # noqa: ASYNC110 - until a restart is offered, of which there is no event
-                await trio.sleep(0.02)
+        await wait_until(lambda: ice.ufrag != ufrag)
         talk.wall.up = False
         assert await until(events, ev.Reconnected) == ev.Reconnected(resumed=True)
         await talk.some()
@@ -160,9 +158,7 @@ async def test_signalling_and_path_lost_at_once(udp_server: ServerUnderTest, roo
         talk.proxy.cut(refuse=True)
         await until(events, ev.Reconnecting)
         links = talk.alice._session._connection.links
-        with trio.fail_after(10):
-            while not links.is_silent:  # noqa: ASYNC110 - looks at what others do
-                await trio.sleep(0.01)
+        await wait_until(lambda: links.is_silent)
         talk.proxy.refuses = False
         await trio.sleep(0.2)  # a websocket alone does not make a connection
         assert talk.alice.state is lk.ConnectionState.RECONNECTING
@@ -182,11 +178,9 @@ async def test_a_path_that_the_server_may_have_given_up(
         talk.wall.up = True
         talk.proxy.cut(refuse=True)
         await until(events, ev.Reconnecting)
-        with trio.fail_after(10):
-            for silent in (True, False):
-                while links.is_silent is not silent:  # noqa: ASYNC110 - looks at what others do
-                    await trio.sleep(0.01)
-                talk.wall.up = False
+        await wait_until(lambda: links.is_silent)
+        talk.wall.up = False
+        await wait_until(lambda: not links.is_silent)
         talk.proxy.refuses = False
         assert await until(events, ev.Reconnected) == ev.Reconnected(resumed=True)
         assert links._publisher._core.ice.ufrag != ufrag

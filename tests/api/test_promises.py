@@ -27,6 +27,7 @@ from tests.support.old_server import without_v1
 from tests.support.proxy import SignalProxy, signal_proxy
 from tests.support.reconnecting import QUICK
 from tests.support.servers import EmbeddedServer, RealServer
+from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal.messages import Simulate
 from trio_livekit._sansio.streams import incoming
@@ -237,8 +238,7 @@ async def test_R2_signalling_is_away_for_a_while(stage: Stage) -> None:
         async with reconnecting(alice, resumed=True):
             stage.proxies["alice"].cut(refuse=True)
             with trio.fail_after(5):
-                while alice.state is State.CONNECTED:  # noqa: ASYNC110 - polled on purpose
-                    await trio.sleep(0.001)
+                await wait_until(lambda: alice.state is not State.CONNECTED)
                 await (await alice.publish_data("meanwhile", topic="other")).wait_acked()
             assert alice.state is State.RECONNECTING
             await trio.sleep(0.2)
@@ -260,12 +260,9 @@ async def test_R2_killed_at_every_stage_of_a_resume(stage: Stage) -> None:
         for relayed in (0, 1, 500, 1500, 3000):
             async with reconnecting(alice, resumed=True):
                 proxy.bytes_to_relay = relayed
-                attempts = proxy.accepted
                 proxy.cut()
-                with trio.fail_after(5):
-                    while proxy.accepted == attempts:  # noqa: ASYNC110 - the proxy has no events
-                        await trio.sleep(0.001)
-                    await trio.sleep(0.02)
+                await proxy.wait_accepted()
+                await trio.sleep(0.02)
                 proxy.bytes_to_relay = math.inf
                 proxy.cut()
     await up.arrive_in(to_bob)
@@ -437,10 +434,7 @@ async def test_R3_killed_at_every_stage_of_a_new_session(stage: Stage) -> None:
         stage.lose_session("alice")
         for relayed in (0, 1, 1500, 2500, 4000):
             proxy.bytes_to_relay = relayed
-            attempts = proxy.accepted
-            with trio.fail_after(PATIENCE_S):
-                while proxy.accepted == attempts:  # noqa: ASYNC110 - the proxy has no events
-                    await trio.sleep(0.001)
+            await proxy.wait_accepted(within_s=PATIENCE_S)
         proxy.bytes_to_relay = math.inf
     with trio.fail_after(PATIENCE_S):
         for receipt in receipts:

@@ -19,6 +19,7 @@ from tests.support.proxy import SignalProxy, signal_proxy
 from tests.support.reconnecting import QUICK, Flow, flowing, until_reconnected
 from tests.support.rooms import remote_track
 from tests.support.servers import EmbeddedServer, RealServer
+from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 from trio_livekit._sansio.dtls.alerts import FATAL, Alert
 from trio_livekit._sansio.signal.messages import Simulate
@@ -143,8 +144,7 @@ async def test_a_list_of_handles_that_is_lost(stage: Stage, clue: str) -> None:
                     await trio.sleep(0.01)
                 await track.send(b"y")
             core = stage.alice._session.subscribing._core
-            while core._subscriptions:  # noqa: ASYNC110 - whatever was asked for on the way is given up again
-                await trio.sleep(0.01)
+            await wait_until(lambda: not core._subscriptions)
 
 
 async def test_who_came_and_went_meanwhile(stage: Stage) -> None:
@@ -220,11 +220,8 @@ async def test_an_attempt_that_takes_too_long(stage: Stage, monkeypatch: pytest.
     monkeypatch.setattr("trio_livekit._session.session._RESUME_TIMEOUT_S", 0.05)
     async with flowing(stage.alice, stage.bob) as flow:
         stage.proxy.stalls = True
-        before = stage.proxy.accepted
         stage.proxy.cut()
-        with trio.fail_after(5):
-            while stage.proxy.accepted < before + 3:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await stage.proxy.wait_accepted(3)
         await flow.flows()
         monkeypatch.undo()
         stage.proxy.stalls = False
@@ -298,8 +295,7 @@ async def test_pushing_while_there_is_no_session(stage: Stage) -> None:
         with trio.fail_after(30):
             while stage.alice.state is State.CONNECTED:
                 await stage.events.receive()
-            while track._publication.is_up:  # the server has to be asked first
-                await trio.testing.wait_all_tasks_blocked(0.001)
+            await wait_until(lambda: not track._publication.is_up)
         assert track.is_published  # all the same: it will be again
         before = track.statistics()
         with pytest.raises(lk.PushError) as error:
@@ -536,9 +532,7 @@ async def test_cancelled_at_every_step(scenario: str) -> None:
                     await until_reconnected(events, resumed=scenario == "signal")
 
         async def nobody_is_left() -> None:
-            with trio.fail_after(1):
-                while server.participants("room"):
-                    await trio.testing.wait_all_tasks_blocked(0.001)
+            await wait_until(lambda: not server.participants("room"), within_s=1)
 
         steps = await count_checkpoints(lose_and_regain)
         for step in range(steps // 3, steps, 5):  # before that it has not joined yet

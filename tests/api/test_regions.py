@@ -15,6 +15,7 @@ from tests.support.leaks import nothing_left_behind
 from tests.support.livekit import free_port
 from tests.support.proxy import signal_proxy
 from tests.support.reconnecting import QUICK
+from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 from trio_livekit._sansio.signal import messages as m
 from trio_livekit._session.connection import Connection
@@ -141,8 +142,7 @@ async def test_a_region_that_is_lost(cloud: FakeCloud, server: ServerUnderTest, 
             with trio.fail_after(10):
                 while not isinstance(await events.receive(), ev.Reconnected):
                     pass
-                while not track._publication.is_up:
-                    await trio.testing.wait_all_tasks_blocked(0.001)
+                await wait_until(lambda: track._publication.is_up)
             assert list(second.participants(room_name)) == ["alice"]
 
 

@@ -12,6 +12,7 @@ import trio.testing
 import trio_livekit as lk
 from tests.support.old_server import without_v1
 from tests.support.reconnecting import QUICK, flowing, until_reconnected
+from tests.support.waiting import wait_until
 from trio_livekit._session.stats import Retired
 
 if TYPE_CHECKING:
@@ -105,13 +106,11 @@ async def test_rubbish_is_counted(embedded_server: EmbeddedServer, room_name: st
         member = server._member(room_name, "alice")
         downlink = member.participant.downlink
         with trio.fail_after(5):
-            while downlink.data_track is None:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+            await wait_until(lambda: downlink.data_track is not None)
             downlink.peer.send(downlink.data_track, b"\xff" * 20)
             downlink.peer.send(downlink.data_track, bytes((0x18, 0, 0, 99)) + bytes(9))
             member.tell(b"\xff\xff\xff")
-            while alice.stats().signal.malformed == 0 or alice.stats().unknown_track_packets == 0:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+            await wait_until(lambda: alice.stats().signal.malformed and alice.stats().unknown_track_packets)
         stats = alice.stats()
         assert (stats.bad_track_packets, stats.unknown_track_packets, stats.signal.malformed) == (1, 1, 1)
 

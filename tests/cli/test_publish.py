@@ -8,6 +8,7 @@ import trio_livekit as lk
 from trio_livekit.cli.publish import what_was_lost
 from trio_livekit.server import serve
 
+from ..support.waiting import wait_until
 from ..support.walls import Firewall
 
 
@@ -19,14 +20,12 @@ async def test_what_is_lost_before_the_server_is_told():
             async with room.publish_data_track("track") as track, room.events() as events:
                 await track.send(b"arrives")
                 await track.flush()
-                while room.stats().transports[0].buffered:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
+                await wait_until(lambda: not room.stats().transports[0].buffered)
                 assert what_was_lost(room.stats()) == ""
                 wall.up = True
                 for _ in range(5):
                     await track.send(b"lost")
-                while room.stats().transports[0].abandoned_messages < 5:  # noqa: ASYNC110
-                    await trio.sleep(0.01)
+                await wait_until(lambda: room.stats().transports[0].abandoned_messages >= 5)
                 said = "; 5 packets lost on the way to the server, 0 bytes unacknowledged"
                 assert what_was_lost(room.stats()) == said
                 wall.up = False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import pytest
 import trio
 import trio.testing
 
 import trio_livekit as lk
+from tests.support.waiting import wait_until
 from trio_livekit.cli.tables import table_lines
 from trio_livekit.cli.top.view import document, room_table
 from trio_livekit.cli.top.watcher import Watcher
@@ -17,20 +17,11 @@ from trio_livekit.tokens import VideoGrants, access_token
 
 from . import program
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 HIDDEN = VideoGrants(hidden=True, can_publish=False, can_publish_data=False)
 
 
 def token(server: program.Server, identity: str, grants: VideoGrants | None = None) -> str:
     return access_token(server.api_key, server.api_secret, identity=identity, room="watched", grants=grants)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    with trio.fail_after(10):
-        while not condition():
-            await trio.testing.wait_all_tasks_blocked(0.005)
 
 
 @pytest.mark.parametrize("server", ["embedded", "livekit-server"], indirect=True)
@@ -47,9 +38,9 @@ async def test_what_is_seen_of_a_room(server: program.Server) -> None:
             lk.connect(server.url, token(server, "second")) as second,
             second.publish_data_track("late") as late,
         ):
-            await until(lambda: len(watcher.meters) == 2 and not any(m.note for m in watcher.meters.values()))
+            await wait_until(lambda: len(watcher.meters) == 2 and not any(m.note for m in watcher.meters.values()))
             watcher.tick()
-            await until(lambda: _push(early, late) or all(meter.frames > 5 for meter in watcher.meters.values()))
+            await wait_until(lambda: _push(early, late) or all(meter.frames > 5 for meter in watcher.meters.values()))
             watcher.tick()
             assert set(first.participants) == {"second"}  # the monitor is not seen
 
@@ -69,7 +60,7 @@ async def test_what_is_seen_of_a_room(server: program.Server) -> None:
                 assert lines[0].startswith("room watched: 2 participants, udp")
                 assert lines[3].split()[:2] == ["first", "early"]
                 assert lines[4].split()[:2] == ["second", "late"]
-        await until(lambda: len(watcher.meters) == 1)
+        await wait_until(lambda: len(watcher.meters) == 1)
         nursery.cancel_scope.cancel()
 
 
@@ -87,7 +78,7 @@ async def test_a_track_that_may_not_be_had(embedded: program.Server) -> None:
     ):
         watcher = Watcher(room)
         nursery.start_soon(watcher.run)
-        await until(lambda: [meter.note for meter in watcher.meters.values()] == ["not allowed"])
+        await wait_until(lambda: [meter.note for meter in watcher.meters.values()] == ["not allowed"])
         assert "not allowed" in table_lines(room_table(watcher, "", width=120, ascii_only=True), 120)[3]
         nursery.cancel_scope.cancel()
 

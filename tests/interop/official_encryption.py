@@ -11,6 +11,7 @@ import trio
 import trio_livekit as lk
 from trio_livekit import events as ev
 
+from ..support.waiting import wait_until
 from . import official_cases as cases
 
 if TYPE_CHECKING:
@@ -174,8 +175,7 @@ async def a_wrong_key_there(peer: Official, server: LiveKitServer, room_name: st
                     break
             assert event.sender_identity == "theirs"
             assert event.reason is lk.DecryptionFailureReason.UNDECRYPTABLE
-            while not there.room.packet_statistics().undecryptable:  # noqa: ASYNC110
-                await trio.sleep(0.02)
+            await wait_until(lambda: there.room.packet_statistics().undecryptable)
         assert await peer.report("ours", 1, 1.0) == []
         with trio.move_on_after(0.1):
             raise AssertionError(await there.theirs.receive())

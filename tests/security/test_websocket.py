@@ -19,6 +19,7 @@ import trio.testing
 import trio_livekit as lk
 from tests.support.heads import read_head
 from tests.support.tls import make_certificate
+from tests.support.waiting import wait_until
 from trio_livekit._sansio.signal.frames import MAX_PIECES
 from trio_livekit._transport.websocket import (
     MAX_MESSAGE_BYTES,
@@ -345,9 +346,7 @@ async def test_s33_a_room_too_large_to_be_heard_of_says_what_to_do() -> None:
     async with serve() as server, trio.open_nursery() as nursery:
         for number in range(5):
             nursery.start_soon(hold, server.url, server.token(f"p{number}", "room", metadata=metadata))
-        with trio.fail_after(20):
-            while len(server.participants("room")) < 5:  # noqa: ASYNC110 - the server has no event for it
-                await trio.sleep(0.01)
+        await wait_until(lambda: len(server.participants("room")) >= 5, within_s=20)
         token = server.token("late", "room")
         with pytest.raises(lk.ConnectError, match="max_signal_message_bytes") as refused:
             async with lk.connect(server.url, token, max_signal_message_bytes=5000):

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 from livekit.protocol import models
 
+from tests.support.waiting import wait_until
 from trio_livekit._sansio.channels import ChannelOpened, MessageReceived
 from trio_livekit._sansio.peer import Connected, Failed
 from trio_livekit._sansio.signal import messages as m
@@ -214,8 +215,7 @@ async def test_an_ice_restart(server):
         answer = await ann.signal.expect(m.Answer)
         assert answer.id == 2
         connection.apply_restart(answer.sdp)
-        while connection.is_restarting:  # noqa: ASYNC110 - there is nothing to be woken by
-            await trio.sleep(0.001)
+        await wait_until(lambda: not connection.is_restarting)
         ann.publisher.send("_reliable", encode_user_packet(b"as before"))
         assert (await bob.subscriber.receive_packet()).user.payload == b"as before"
 

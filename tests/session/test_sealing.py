@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from tests.session.fakes import Upstream
+from tests.support.waiting import wait_until
 from trio_livekit._sansio.encryption.complaints import Complaint, DecryptionFailureReason
 from trio_livekit._sansio.encryption.key import Key, KeyDerivation
 from trio_livekit._sansio.encryption.keys import Keys
@@ -63,9 +64,7 @@ class Bench:
     async def searched(self, count: int) -> None:
         """Let keys be derived until so many that were held went on."""
         self.gate.set()
-        with trio.fail_after(10):
-            while len(self.resumed) < count:  # noqa: ASYNC110
-                await trio.sleep(0.001)
+        await wait_until(lambda: len(self.resumed) >= count)
 
 
 _count = iter(range(1, 1 << 30))
@@ -220,9 +219,7 @@ async def test_lossy_packets_do_not_wait_for_reliable_ones(bench: Bench) -> None
     assert packets.open(p.DataPacket(p.Encrypted(iv, index, data), "bob"), 0) == p.UserPacket(b"lossy")
     assert old is not bench.theirs
     bench.gate.set()
-    with trio.fail_after(10):
-        while not held:  # noqa: ASYNC110
-            await trio.sleep(0.001)
+    await wait_until(lambda: held)
     assert held[0][1:] == (100, p.UserPacket(b"reliable"))  # type: ignore[index]
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 import trio
 
+from tests.support.waiting import wait_until
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
@@ -117,6 +119,11 @@ class SignalProxy:
         self.refuses = refuse
         for scope in self._connections:
             scope.cancel("cut")
+
+    async def wait_accepted(self, count: int = 1, *, within_s: float = 10.0) -> None:
+        """Wait until so many more connections are relayed."""
+        goal = self.accepted + count
+        await wait_until(lambda: self.accepted >= goal, within_s=within_s)
 
     def cut_after(self, relayed: int) -> None:
         """Break every connection when so many more bytes have passed through it, in both directions together."""

@@ -552,7 +552,7 @@ async def test_a_server_that_subscribes_by_itself(
 
     async def check(room: lk.Room, tracks: list[lk.LocalDataTrack]) -> None:
         requests: list[m.UpdateDataSubscription] = []
-        monkeypatch.setattr(room._session.subscribing, "_send_request", requests.append)
+        monkeypatch.setattr(room._session, "send_request", requests.append)
         remotes = [await remote_track(room, "alice", track.name) for track in tracks]
         handles = room._session.subscribing._core._handles
         await wait_until(lambda: all(remote.sid in handles for remote in remotes))

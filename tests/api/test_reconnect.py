@@ -24,6 +24,7 @@ from trio_livekit import events as ev
 from trio_livekit._sansio.dtls.alerts import FATAL, Alert
 from trio_livekit._sansio.signal.messages import Simulate
 from trio_livekit._session.connection import Connection
+from trio_livekit._session.labels import DATA_TRACK
 from trio_livekit.server import Limits, serve
 
 if TYPE_CHECKING:
@@ -284,6 +285,19 @@ async def test_another_session_under_the_same_blocks(stage: Stage, scenario: str
         async with again.subscribe() as frames:
             await Flow(up.track, again, frames).flows_again()
         assert "bob" in stage.alice.participants
+
+
+async def test_another_session_where_only_the_channel_of_tracks_was_closed(stage: Stage) -> None:
+    """Frames would go nowhere, though everything else works."""
+    links = stage.alice._session._connection.links
+    async with flowing(stage.alice, stage.bob) as flow:
+        await flow.flows()
+        links._publisher.close_channel(links._channels[DATA_TRACK])  # a server does the same after a bad message
+        await until_reconnected(stage.events, resumed=False)
+        await flow.track.send(b"to nobody yet")
+        again = await remote_track(stage.bob, "alice", "flow")
+        async with again.subscribe() as frames:
+            await Flow(flow.track, again, frames).flows_again()
 
 
 async def test_pushing_while_there_is_no_session(stage: Stage) -> None:

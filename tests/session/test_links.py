@@ -10,7 +10,8 @@ import trio
 
 from tests.support.connections import Connection, running
 from trio_livekit._sansio.channels import ChannelClosed, ChannelOpened
-from trio_livekit._sansio.channels.dcep import ACK
+from trio_livekit._sansio.channels.dcep import ACK, Open
+from trio_livekit._sansio.channels.table import DataChannels
 from trio_livekit._sansio.peer import Failed
 from trio_livekit._sansio.sctp import Association
 from trio_livekit._sansio.signal.messages import Answer, Trickle
@@ -182,6 +183,48 @@ async def test_a_server_that_closes_a_channel_ends_the_session(label: str) -> No
         bench.server.peer.close_channel(await bench.server.opened(label))
         await bench.until(1, bench.lost)
         assert bench.lost == [f"the server closed the {label} channel"]
+
+
+@pytest.mark.parametrize("granted_first", [True, False])
+@pytest.mark.parametrize("to_send", [True, False])
+async def test_a_server_that_closes_the_channel_of_tracks_that_it_granted_ends_the_session(
+    granted_first: bool, to_send: bool
+) -> None:
+    async with linked() as bench:
+        channel_id = await bench.server.opened(DATA_TRACK)
+        if granted_first:
+            bench.links.use_data_tracks(to_send=to_send)
+        bench.server.peer.close_channel(channel_id)
+        await bench.server.expect(ChannelClosed)
+        if not granted_first:
+            bench.links.send(RELIABLE, [b"x"], trio.current_time())
+            await bench.server.receive(1)
+            assert bench.lost == []
+            bench.links.use_data_tracks(to_send=to_send)
+        await bench.until(1, bench.lost)
+        bench.links.use_data_tracks(to_send=to_send)
+        assert bench.lost == [f"the server closed the {DATA_TRACK} channel"]
+
+
+async def test_a_server_that_closes_a_channel_instead_of_opening_it_ends_the_session(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def close(self: DataChannels, stream_id: int, open_: Open, now: float) -> None:
+        accept(self, stream_id, open_, now)
+        if open_.label == LOSSY:
+            self.close(stream_id, now)
+
+    def send_all_but_answers(self: Association, stream_id: int, ppid: int, data: bytes, **how: Any) -> None:
+        if data != ACK:
+            send(self, stream_id, ppid, data, **how)
+
+    send = Association.send
+    accept = DataChannels._accept
+    monkeypatch.setattr(Association, "send", send_all_but_answers)
+    monkeypatch.setattr(DataChannels, "_accept", close)
+    async with linked() as bench:
+        await bench.until(1, bench.lost)
+        assert bench.lost == [f"the server closed the {LOSSY} channel"]
 
 
 async def test_a_server_without_data_tracks_closes_their_channel() -> None:

@@ -553,6 +553,12 @@ class Connection:
                 self._on_leave(response)
             case m.Pong():
                 self._changed.unpark_all()
+            case m.DataTrackPublished():
+                self._on_response(response)
+                self.links.use_data_tracks(to_send=True)
+            case m.SubscriberHandles(handles) if handles:
+                self._on_response(response)
+                self.links.use_data_tracks(to_send=False)
             case _:
                 self._on_response(response)
 

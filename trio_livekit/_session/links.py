@@ -103,6 +103,8 @@ class Links:
         self._channels: dict[str, int] = {}
         self._traffic = {label: _Traffic(label) for label in (RELIABLE, LOSSY, DATA_TRACK)}
         self._missing = set(_REQUIRED)
+        self._used = {(which, label) for which in ("publisher", "subscriber") for label in _REQUIRED}
+        self._ended: set[tuple[str, str]] = set()
         self._early: list[Trickle] = []
         self._offer = Offer("")
         self._closed = False
@@ -220,6 +222,16 @@ class Links:
             peer.add_remote_candidate(trickle.candidate)
         if trickle.final:
             peer.add_remote_candidate("")
+
+    def use_data_tracks(self, *, to_send: bool) -> None:
+        """The server has granted a track of ours, or one to us: so the channel for them has to be there.
+
+        A server that is set to have no data tracks closes it as soon as it is open, and everything else works on.
+        """
+        which = "publisher" if to_send or self._subscriber is None else "subscriber"
+        if (which, DATA_TRACK) not in self._used:
+            self._used.add((which, DATA_TRACK))
+            self._check_used(which, DATA_TRACK)
 
     # --- data ---------------------------------------------------------------------------------------------------------
 
@@ -412,18 +424,9 @@ class Links:
             self._on_there(event.label if which == "publisher" else f"subscriber {event.label}")
         elif isinstance(event, BufferedAmountLow) and which == "publisher":
             # So it has the channel. Its answer may be lost, and comes again after 1, 3, 7 and 15 seconds (RFC 9260).
-            self._on_there(next((label for label, at in self._channels.items() if at == event.channel_id), ""))
+            self._on_there(self._label(event.channel_id))
         elif isinstance(event, ChannelClosed):
-            closed = channels.pop(event.channel_id, None)
-            label = closed.label if closed else ""
-            if which == "publisher" and self._channels.get(label) != event.channel_id:
-                return  # not the one that is sent on: the server may open more
-            if which == "publisher":
-                del self._channels[label]
-            if label == RELIABLE and self._drained is not None:
-                self._drained.set()
-            elif label in _REQUIRED:
-                self._on_lost(f"the server closed the {label} channel", False)
+            self._on_closed(which, event.channel_id, channels.pop(event.channel_id, None))
         elif isinstance(event, Connected):
             for stats in self.transport_stats():
                 logger.info(
@@ -442,6 +445,30 @@ class Links:
             self._on_path()
         elif isinstance(event, Failed):
             self._on_lost(event.reason, event.is_error)
+
+    def _label(self, channel_id: int) -> str:
+        """Of a channel that we send on."""
+        return next((label for label, at in self._channels.items() if at == channel_id), "")
+
+    def _on_closed(self, which: str, channel_id: int, traffic: _Traffic | None) -> None:
+        """A channel is closed, perhaps before it was open, and so before it had ``traffic``."""
+        if which == "publisher":
+            label = self._label(channel_id)
+            if not label:
+                return  # not one that is sent on: the server may open more
+            del self._channels[label]
+        else:
+            label = "" if traffic is None else traffic.label
+        self._ended.add((which, label))
+        if label == RELIABLE and self._drained is not None:
+            self._drained.set()
+        else:
+            self._check_used(which, label)
+
+    def _check_used(self, which: str, label: str) -> None:
+        """Whether a channel that is closed is in use: then the session is of no use without it."""
+        if (which, label) in self._used & self._ended:
+            self._on_lost(f"the server closed the {label} channel", False)
 
     def _on_there(self, what: str) -> None:
         """A channel is there, perhaps one of those that are needed."""

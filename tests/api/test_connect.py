@@ -150,8 +150,34 @@ async def test_no_such_host() -> None:
 
 
 async def test_tls_to_a_server_that_speaks_none(server: ServerUnderTest) -> None:
-    error = await refusal(server.url.replace("ws:", "wss:"), "token")
+    url = server.url.replace("ws:", "wss:")
+    error = await refusal(url, "token")
     assert error.reason is Reason.UNREACHABLE
+    assert str(error) == f"cannot reach {url}: the server does not speak TLS: perhaps it is {server.url}?"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"\x15\x03\x01\x00\x02\x02\x46", None),  # an alert: protocol_version
+        (b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", 400),  # Go
+        (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 60\r\nConnection: close\r\n\r\n"
+            b"<center>The plain HTTP request was sent to HTTPS port</center>",
+            400,
+        ),  # nginx
+    ],
+)
+async def test_no_tls_to_a_server_that_wants_it(answer: bytes, status: int | None) -> None:
+    async def handle(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(answer)
+
+    async with tcp_server(handle) as url:
+        error = await refusal(url, "token")
+    assert (error.reason, error.status) == (Reason.UNREACHABLE, status)
+    secure = url.replace("ws:", "wss:")
+    assert str(error) == f"cannot reach {url}: the server speaks TLS: perhaps it is {secure}?"
 
 
 @asynccontextmanager
@@ -176,6 +202,8 @@ async def tcp_server(handler: Callable[[trio.SocketStream], Awaitable[None]]) ->
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", Reason.NOT_ALLOWED, 403),
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad", Reason.INVALID_REQUEST, 400),
         (b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n", Reason.SERVER_ERROR, 503),
+        (b"HTTP/1.0 503 Unavailable\r\n\r\nuntil the connection ends", Reason.SERVER_ERROR, 503),
+        (b"HTTP/1.1 4", Reason.UNREACHABLE, None),
         (b"SSH-2.0-OpenSSH_9.6\r\n", Reason.UNREACHABLE, None),
         (b"", Reason.UNREACHABLE, None),
     ],

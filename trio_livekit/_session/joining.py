@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import trio
 
+from .._transport.streams import NoTls, OnlyTls
 from .._transport.websocket import MAX_MESSAGE_BYTES, UpgradeRefused, WebsocketClosed, dial, secure, upgrade
 from ..errors import ConnectError, ConnectErrorReason, LiveKitError
 
@@ -147,7 +148,18 @@ class SignalRequest:
 
     def _unreachable(self, exc: Exception | None) -> ConnectError:
         why = (isinstance(exc, OSError) and exc.strerror) or exc
-        return ConnectError(ConnectErrorReason.UNREACHABLE, f"cannot reach {self._base_url}: {why}")
+        text = f"cannot reach {self._base_url}: {why}"
+        if isinstance(exc, (NoTls, OnlyTls)):
+            text += f": perhaps it is {_with_the_other_scheme(self._base_url)}?"
+        return ConnectError(ConnectErrorReason.UNREACHABLE, text)
+
+
+def _with_the_other_scheme(base_url: str) -> str:
+    return base_url.replace("wss:", "ws:", 1) if base_url.startswith("wss:") else base_url.replace("ws:", "wss:", 1)
+
+
+_ONLY_TLS = ("https server", "https port", "ssl-enabled", "tls-enabled")
+"""In what Go, nginx, Apache and others answer in plain text, with the status 400, where they want TLS."""
 
 
 def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:
@@ -159,6 +171,9 @@ def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:
             text = "the room does not exist, and the server does not create rooms by itself"
             return ConnectError(ConnectErrorReason.ROOM_NOT_FOUND, text, status=status)
         return NoSuchEndpoint(f"{base_url} knows no such path")
+    if status == 400 and base_url.startswith("ws:") and any(words in body.lower() for words in _ONLY_TLS):
+        text = f"cannot reach {base_url}: the server speaks TLS: perhaps it is {_with_the_other_scheme(base_url)}?"
+        return ConnectError(ConnectErrorReason.UNREACHABLE, text, status=status)
     if 400 <= status < 500:
         return ConnectError(ConnectErrorReason.INVALID_REQUEST, f"the server refused: {body[:200]!r}", status=status)
     if "closed by media" in body:

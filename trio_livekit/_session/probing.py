@@ -4,14 +4,13 @@ from __future__ import annotations
 
 __all__ = ["Admission", "Place", "knock", "open_connection", "place_of", "resolve", "shake_hands", "validate"]
 
-import ssl
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 import trio
 
+from .._transport import streams
 from .._transport.http import HttpError, http_get
-from .._transport.websocket import open_tcp
 from ..errors import ConnectError, ConnectErrorReason
 from .connection import Connection, Endpoint
 from .joining import NOT_A_JWT, is_token, signal_base_url, token_problem
@@ -19,6 +18,8 @@ from .nursery import lasting_nursery
 from .regions import Regions
 
 if TYPE_CHECKING:
+    import ssl
+
     from .._sansio.signal import messages as m
 
 
@@ -57,19 +58,14 @@ async def resolve(place: Place) -> list[str]:
 
 async def open_connection(place: Place) -> trio.SocketStream:
     """A TCP connection. Raises ``OSError``."""
-    return await open_tcp(place.host, place.port)
+    return await streams.open_tcp(place.host, place.port)
 
 
 async def shake_hands(place: Place, stream: trio.SocketStream, context: ssl.SSLContext | None) -> str:
     """TLS on a TCP connection, which is closed afterwards: the version. Raises ``OSError``."""
-    tls = trio.SSLStream(stream, context or ssl.create_default_context(), server_hostname=place.host)
-    try:
-        await tls.do_handshake()
-        return str(tls.version())
-    except trio.BrokenResourceError as exc:
-        raise OSError(str(exc.__cause__ or exc)) from exc
-    finally:
-        await trio.aclose_forcefully(tls)
+    tls = await streams.shake_hands(stream, place.host, context)
+    await trio.aclose_forcefully(tls)
+    return str(tls.version())
 
 
 async def validate(place: Place, token: str, context: ssl.SSLContext | None) -> str:

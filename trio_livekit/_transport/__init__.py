@@ -5,6 +5,7 @@
   ``relays`` those on TURN servers, to which ``carriers`` connects.
 - ``gathering``, ``interfaces`` and ``servers`` find out where we can be reached; ``certificate`` makes our identity.
 - ``websocket`` and ``http`` are for signalling, and know nothing of peer connections.
+- ``streams`` are TCP and TLS connections, to whichever server.
 
 Nothing here knows of rooms. Whoever drives something gives it a nursery, or runs it in one.
 """

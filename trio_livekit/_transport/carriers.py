@@ -4,13 +4,13 @@ from __future__ import annotations
 
 __all__ = ["Carrier", "open_carrier"]
 
-import ssl
 from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from .addressing import plain_address
 from .servers import resolve
+from .streams import open_tcp, shake_hands
 
 if TYPE_CHECKING:
     from .._sansio.types import Address
@@ -45,22 +45,20 @@ class Carrier(Protocol):
 async def open_carrier(url: ServerUrl, config: PeerConfig, *, at: Address | None = None) -> Carrier:
     """Connect to a server; ``at`` another address than its name says, but as if it were the same server.
 
-    Raises ``OSError``, or ``trio.BrokenResourceError`` where TLS does not come up. The caller bounds the time.
+    Raises ``OSError``. The caller bounds the time.
     """
     host, port = at or (url.host, url.port)
     if url.transport == "udp":
         return await _open_datagrams(host, port, config)
-    stream: trio.SocketStream = await trio.open_tcp_stream(host, port)
+    stream = await open_tcp(host, port)
     try:
         server = plain_address(stream.socket.getpeername())  # which fails if it has hung up
-        if url.transport == "tcp":
-            return StreamCarrier(stream, server)
-        secured = trio.SSLStream(stream, config.ssl_context or ssl.create_default_context(), server_hostname=url.host)
-        await secured.do_handshake()
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
-    return StreamCarrier(secured, server)
+    if url.transport == "tcp":
+        return StreamCarrier(stream, server)
+    return StreamCarrier(await shake_hands(stream, url.host, config.ssl_context), server)
 
 
 async def _open_datagrams(host: str, port: int, config: PeerConfig) -> DatagramCarrier:

@@ -12,6 +12,7 @@ import trio
 
 from .._sansio.records import dataclass
 from ..errors import LiveKitError
+from .streams import OnlyTls, is_tls
 from .websocket import connect_stream
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ async def http_get(
         while True:
             event = connection.next_event()
             if event is h11.NEED_DATA:
-                connection.receive_data(bytes(await stream.receive_some(_READ_BYTES)))
+                received = bytes(await stream.receive_some(_READ_BYTES))
+                if not status and is_tls(received):
+                    raise OnlyTls
+                connection.receive_data(received)
             elif isinstance(event, h11.Response):
                 status = event.status_code
             elif isinstance(event, h11.Data):

@@ -18,17 +18,14 @@ __all__ = [
     "connect_stream",
     "connect_websocket",
     "dial",
-    "open_tcp",
     "secure",
     "upgrade",
 ]
 
 import contextlib
 import logging
-import os
 import re
 import secrets
-import ssl
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
@@ -37,8 +34,10 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_str
 
 from .._sansio.signal.frames import FrameGuard, close_frame
 from ..errors import LiveKitError
+from .streams import OnlyTls, is_tls, open_tcp, shake_hands
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Sequence
 
     from trio_websocket import WebSocketConnection
@@ -169,11 +168,16 @@ class _Reader:
                 self._waiting.cancel("the websocket reader ended")
 
 
-def _refusal(failure: Exception | None) -> LiveKitError:
+def _refusal(failure: Exception | None, stream: _Guarded) -> Exception:
     if isinstance(failure, ConnectionRejected):
-        body = (failure.body or b"")[:_MAX_REFUSAL_BYTES].decode("utf-8", "replace")
-        return UpgradeRefused(failure.status_code, body)
-    return WebsocketClosed(1006, "the server hung up during the handshake")
+        return _refused(failure.status_code, failure.body or b"")
+    if stream.is_answered_in_tls:
+        return OnlyTls()
+    return stream.refusal or WebsocketClosed(1006, "the server hung up during the handshake")
+
+
+def _refused(status: int, body: bytes) -> UpgradeRefused:
+    return UpgradeRefused(status, body[:_MAX_REFUSAL_BYTES].decode("utf-8", "replace"))
 
 
 async def dial(url: str) -> trio.SocketStream:
@@ -191,39 +195,11 @@ async def dial(url: str) -> trio.SocketStream:
         patience_s *= 2
 
 
-async def open_tcp(host: str, port: int) -> trio.SocketStream:
-    """A TCP connection. Raises ``OSError``, which says why and not only that it failed."""
-    try:
-        return await trio.open_tcp_stream(host, port)
-    except OSError as exc:
-        raise _first_cause(exc) from exc
-
-
-def _first_cause(exc: OSError) -> OSError:
-    """Trio says that all attempts failed; whoever has to do something about it asks why."""
-    cause: BaseException | None = exc.__cause__
-    while isinstance(cause, BaseExceptionGroup):
-        cause = cause.exceptions[0]
-    if exc.errno is not None or not isinstance(cause, OSError) or cause.errno is None:
-        return exc
-    return OSError(cause.errno, os.strerror(cause.errno))
-
-
 async def secure(stream: trio.SocketStream, url: str, ssl_context: ssl.SSLContext | None = None) -> ClientStream:
     """TLS on a connection, where ``url`` says so. Raises ``OSError``; ``stream`` is closed unless this returns."""
     if not _is_secure(url):
         return stream
-    try:
-        context = ssl_context or ssl.create_default_context()
-        tls = trio.SSLStream(stream, context, server_hostname=urlsplit(url).hostname, https_compatible=True)
-        await tls.do_handshake()
-    except trio.BrokenResourceError as exc:
-        await trio.aclose_forcefully(stream)
-        raise OSError(f"TLS handshake failed: {exc.__cause__ or exc}") from exc
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return tls
+    return await shake_hands(stream, urlsplit(url).hostname or "", ssl_context, https_compatible=True)
 
 
 def _is_secure(url: str) -> bool:
@@ -265,7 +241,8 @@ async def upgrade(
 
     A message longer than ``max_message_bytes`` closes the websocket with code 1009.
 
-    Raises ``UpgradeRefused`` or ``WebsocketClosed``. ``stream`` is closed unless this returns.
+    Raises ``UpgradeRefused`` or ``WebsocketClosed``, and ``OnlyTls`` where a server wants TLS. ``stream`` is closed
+    unless this returns.
     """
     parts = urlsplit(url)
     resource = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -287,7 +264,7 @@ async def upgrade(
         if connection is None:
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
-        raise _refusal(reader.failure)
+        raise _refusal(reader.failure, guarded)
     guarded.is_open = True
     return Websocket(connection, guarded, reader)
 
@@ -313,7 +290,7 @@ class _Through(trio.abc.Stream):
 
 _BLANK_LINE = re.compile(rb"\n\r?\n")
 _CLOSE_FRAME = b"\x88"
-_REFUSAL = re.compile(rb"HTTP/\d\.\d (?!101)")
+_REFUSAL = re.compile(rb"HTTP/\d\.\d (?!101)(\d{3})?")
 
 
 class _Guarded(_Through):
@@ -336,6 +313,19 @@ class _Guarded(_Through):
         self._found: Fault | None = None
         self.is_open = False
         self.fault: Fault | None = None
+
+    @property
+    def is_answered_in_tls(self) -> bool:
+        """Whether the answer to the upgrade was TLS, which says that it was not understood."""
+        return is_tls(self._head)
+
+    @property
+    def refusal(self) -> UpgradeRefused | None:
+        """What the answer says if it is none of websockets. The library misses those that end with the connection."""
+        status, end = _REFUSAL.match(self._head), _BLANK_LINE.search(self._head)
+        if status is None or end is None or not status[1]:
+            return None
+        return _refused(int(status[1]), bytes(self._head[end.end() :]))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         async with self._turn:

@@ -187,6 +187,23 @@ def test_a_finished_that_was_lost_is_repeated_also_without_being_asked_for():
     assert pair.now - began < 0.5
 
 
+@pytest.mark.parametrize("client", ["a", "b"])
+def test_nothing_of_the_handshake_is_kept_once_both_are_connected(client):
+    """Of the client's side, nothing ever: it repeats no flight that way."""
+    pair = make_pair(LinkModel(delay_s=0.02), client=client)
+    peers = {"a": pair.a.peer, "b": pair.b.peer}
+    kept: set[str] = set()
+
+    def is_up() -> bool:
+        kept.update(name for name, peer in peers.items() if peer._flight)
+        return connected(pair)
+
+    pair.run_until(is_up)
+    pair.run(1.0)
+    assert kept == {"a", "b"} - {client}
+    assert all(peer._flight == [] and peer._first_word is None for peer in peers.values())
+
+
 def test_a_server_whose_client_waits_for_it_speaks_again():
     """Its first word is lost, and the client says nothing before it is spoken to."""
     pair = make_pair(LinkModel(delay_s=0.001), client="b")

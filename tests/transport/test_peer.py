@@ -268,6 +268,43 @@ async def test_a_full_socket_only_delays(autojump_clock):
         assert not alice.count(Disconnected)
 
 
+async def test_a_socket_that_is_closed_under_it_is_left_for_another(autojump_clock):
+    """Whoever sends does not hear of it, and closing closes what is left."""
+    network = Network(model=LinkModel(delay_s=0.02))
+    binder = Binder(network)
+    first, second = PeerConfig(hosts=(ALICE, "198.51.100.3"), bind=binder), configs(network)[1]
+    async with two_connections(first, second) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        for endpoint in binder.endpoints:
+            if alice.peer.is_sending_from(endpoint.local_address):
+                endpoint.close()
+        alice.peer.send(channel_id, b"by the other way")
+        assert await bob.receive(1) == [b"by the other way"]
+        for endpoint in binder.endpoints:
+            endpoint.close()
+        alice.peer.send(channel_id, b"by no way")
+        alice.peer.close()
+
+
+@pytest.mark.parametrize("how", ["send_all", "send_all_until", "send_together"])
+async def test_what_comes_before_a_message_that_is_refused_leaves_at_once(autojump_clock, how):
+    """Not with the timer, which may have nothing to do for long."""
+    network = Network(model=LinkModel(delay_s=0.02))
+    async with two_connections(*configs(network)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        messages = [b"first", bytes(300_000), b"last"]
+        now = trio.current_time()
+        with pytest.raises(ValueError, match="300000 bytes is above"):
+            if how == "send_all":
+                alice.peer.send_all(channel_id, messages, now)
+            elif how == "send_all_until":
+                alice.peer.send_all_until(channel_id, [(now + 9, message) for message in messages], now)
+            else:
+                alice.peer.send_together(channel_id, messages, now, more=False)
+        assert await bob.receive(1) == [b"first"]
+        assert trio.current_time() - now == pytest.approx(0.02)
+
+
 async def test_an_address_that_comes_back_later_is_noticed(autojump_clock, monkeypatch):
     network = Network(model=LinkModel(delay_s=0.02))
     addresses = [ALICE]

@@ -170,7 +170,7 @@ class Peer:
         self._had_path = self._secure = self._silent = False
         self._is_heard = False  # the other end is connected as well: its data comes, or it was connected before us
         self._first_word: tuple[bytes, bytes] | None = None  # what was said before that, and the record of it
-        self._flight: list[bytes] = []  # the last one
+        self._flight: list[bytes] = []  # before that, the last one of a DTLS server
         self._over = self._said_goodbye = False
         self._dtls_due = True
 
@@ -334,7 +334,8 @@ class Peer:
             self._dtls_due = False
             if flight := dtls.datagrams_to_send(now):
                 out.append((path, flight))
-                self._flight = flight
+                if dtls.role is Role.SERVER and not self._is_heard:
+                    self._flight = flight
         if self._secure and (packets := channels.datagrams_to_send(now)):
             out.append((path, dtls.seal_many(packets) if self._is_heard else self._say_first(dtls, packets[0])))
         return out
@@ -397,11 +398,18 @@ class Peer:
             return any(heard)
         packets = dtls.receive_datagrams(datagrams, now)
         if packets:
-            self._is_heard = True
+            if not self._is_heard:
+                self._on_heard()
             channels.receive_datagrams(packets, now)
         if dtls.has_news:
             self._settle_dtls(now)
         return bool(packets)
+
+    def _on_heard(self) -> None:
+        """The other end is connected: nothing of the handshake is repeated any more."""
+        self._is_heard = True
+        self._first_word = None
+        self._flight = []
 
     def _settle_ice(self, now: float) -> None:
         for event in self.ice.poll_events():
@@ -443,7 +451,8 @@ class Peer:
             match event:
                 case HandshakeCompleted():
                     self._secure = True
-                    self._is_heard = self._is_heard or self._dtls.role is Role.CLIENT
+                    if self._dtls.role is Role.CLIENT:
+                        self._on_heard()
                     self._channels.connect(now, round_trip_s=self.ice.statistics().rtt_s)
                 case ConnectionFailed():
                     self._fail(f"DTLS failed: {event.reason}", is_error=True)

@@ -13,6 +13,7 @@ import logging
 import math
 import os
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -201,28 +202,37 @@ class PeerConnection:
         self._flush_or_gather(now, len(data))
 
     def send_all(self, channel_id: int, messages: list[bytes], now: float) -> None:
-        """Send several messages, as it is ``now`` on trio's clock, sharing datagrams and system calls."""
+        """Send several messages, as it is ``now`` on trio's clock, sharing datagrams and system calls.
+
+        If one of them is refused, those before it are sent nevertheless; here, and in the next two.
+        """
         size = 0
-        for message in messages:
-            self._core.send(channel_id, message, now)
-            size += len(message)
-        self._flush_or_gather(now, size)
+        try:
+            for message in messages:
+                self._core.send(channel_id, message, now)
+                size += len(message)
+        finally:
+            self._flush_or_gather(now, size)
 
     def send_all_until(self, channel_id: int, messages: list[tuple[float, bytes]], now: float) -> None:
         """Send several messages, each of which is given up if nothing of it has left by its time."""
         size = 0
-        for expires_at, message in messages:
-            self._core.send(channel_id, message, now, lifetime_s=expires_at - now)
-            size += len(message)
-        self._flush_or_gather(now, size)
+        try:
+            for expires_at, message in messages:
+                self._core.send(channel_id, message, now, lifetime_s=expires_at - now)
+                size += len(message)
+        finally:
+            self._flush_or_gather(now, size)
 
     def send_together(self, channel_id: int, messages: list[bytes], now: float, *, more: bool) -> None:
         """Send several messages of which nothing else is to be sent in between; with ``more`` that will follow."""
         size, last = 0, len(messages) - 1
-        for index, message in enumerate(messages):
-            self._core.send(channel_id, message, now, more=more or index < last)
-            size += len(message)
-        self._flush_or_gather(now, size)
+        try:
+            for index, message in enumerate(messages):
+                self._core.send(channel_id, message, now, more=more or index < last)
+                size += len(message)
+        finally:
+            self._flush_or_gather(now, size)
 
     def withdraw(self, channel_id: int) -> list[bytes]:
         """Take back the messages of a channel of which nothing has been sent, in order."""
@@ -302,7 +312,8 @@ class PeerConnection:
         for path, datagrams in self._core.datagrams_to_send(now):
             endpoint = self._endpoints.get((path.local, path.protocol))
             if endpoint is not None:
-                endpoint.send_many(datagrams, path.remote)
+                with suppress(trio.ClosedResourceError):  # as in ``_flush``
+                    endpoint.send_many(datagrams, path.remote)
         for endpoint in self._endpoints.values():
             endpoint.close()
         self._endpoints.clear()
@@ -492,7 +503,10 @@ class PeerConnection:
             endpoint = self._endpoints.get((path.local, path.protocol))
             if endpoint is None:
                 continue
-            taken = 0 if endpoint in backlog else endpoint.send_many(datagrams, path.remote)
+            try:
+                taken = 0 if endpoint in backlog else endpoint.send_many(datagrams, path.remote)
+            except trio.ClosedResourceError:
+                continue  # it was closed under us, and what it was to send is lost, as things are in a network
             if taken < len(datagrams):
                 self._hold_back(endpoint, datagrams[taken:], path.remote)
         deadline = now if core.has_events else core.next_timeout()

@@ -39,7 +39,7 @@ async def analyst(where: Arena) -> None:
 
 
 async def eavesdropper(where: Arena) -> None:
-    keys = lk.Encryption(shared_key="a guess")
+    keys = lk.Encryption(shared_key="a guess", ratchet_window=0)  # nobody ratchets here
     async with lk.connect(where.url, where.token("eavesdropper", "ward"), encryption=keys) as room:
         sensor = await room.wait_for_participant("sensor")
         pulse = await sensor.data_tracks.wait_for("pulse")

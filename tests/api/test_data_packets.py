@@ -412,7 +412,7 @@ async def test_a_reader_that_has_stopped_does_not_stop_the_others_for_ever(
         bob.data_packets("big", unread_timeout=1.0) as stopped,
         bob.data_packets("small", sender_identity="alice", unread_timeout=0.3) as active,
     ):
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
 
                 async def read() -> None:

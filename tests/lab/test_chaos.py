@@ -71,7 +71,7 @@ async def check(alice: Connection, bob: Connection, *, lost_share: float) -> Non
     ("name", "lost_share"),
     [
         ("loss 5 %", 0.2),
-        ("loss 20 %", 0.45),
+        ("loss 20 %", 0.6),
         ("loss in bursts", 0.6),
         ("duplicates", 0.05),
         ("reordering", 0.05),

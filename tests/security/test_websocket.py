@@ -90,7 +90,7 @@ async def upgraded():
     async def server() -> None:
         await theirs.send_all(accepting(await request_key(theirs)))
 
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server)
             websocket = await upgrade(nursery, ours, URL)

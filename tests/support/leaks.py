@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
+_CUSHION_S = 0.01  # of the machine's time, whatever clock the test has
+_PATIENCE = 100  # as often at least
+
+
 def open_files() -> dict[int, str]:
     """The open file descriptors of this process with what they lead to; empty where there is no /proc."""
     found: dict[int, str] = {}
@@ -31,20 +35,27 @@ def no_files_left_open() -> Iterator[None]:
     """
     before = open_files()
     yield
-    left = {number: target for number, target in open_files().items() if before.get(number) != target}
-    assert not left, f"left open: {left}"
+    assert not (left := _opened_since(before)), f"left open: {left}"
+
+
+def _opened_since(before: dict[int, str]) -> dict[int, str]:
+    return {number: target for number, target in open_files().items() if before.get(number) != target}
 
 
 @contextlib.asynccontextmanager
 async def nothing_left_behind() -> AsyncIterator[None]:
     """Fail if the block leaves a task running or a file open. For use inside of an async test.
 
-    Give other tasks of the test's own nursery nothing to do meanwhile: they are counted too.
+    Give other tasks of the test's own nursery nothing to do meanwhile: they are counted too. A server among them may
+    have to hear first that a client is gone, for which it has a while.
     """
     await trio.testing.wait_all_tasks_blocked()
     tasks = trio.lowlevel.current_statistics().tasks_living
-    with no_files_left_open():
-        yield
-        await trio.testing.wait_all_tasks_blocked()
-    left = trio.lowlevel.current_statistics().tasks_living - tasks
-    assert left <= 0, f"{left} tasks left running"
+    files = open_files()
+    yield
+    await trio.testing.wait_all_tasks_blocked()
+    patience = _PATIENCE
+    while (left := trio.lowlevel.current_statistics().tasks_living - tasks) > 0 or _opened_since(files):
+        assert patience, f"{left} tasks left running; left open: {_opened_since(files)}"
+        patience -= 1
+        await trio.testing.wait_all_tasks_blocked(_CUSHION_S)

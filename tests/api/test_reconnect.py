@@ -23,8 +23,10 @@ from tests.support.waiting import wait_until
 from trio_livekit import events as ev
 from trio_livekit._sansio.dtls.alerts import FATAL, Alert
 from trio_livekit._sansio.signal.messages import Simulate
+from trio_livekit._session import session
 from trio_livekit._session.connection import Connection
 from trio_livekit._session.labels import DATA_TRACK
+from trio_livekit._session.signalling import Signalling
 from trio_livekit.server import Limits, serve
 
 if TYPE_CHECKING:
@@ -525,6 +527,53 @@ async def test_what_could_not_be_said_is_not_said_again(stage: Stage) -> None:
         await stage.alice.wait_connected()
         async with flowing(stage.alice, stage.bob) as flow:
             await flow.flows()
+
+
+# --- leaving while it is lost -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cut_when_leaving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], None]], None]:
+    """Have something happen to the network just before a goodbye is given to it, once."""
+
+    def arrange(cut: Callable[[], None]) -> None:
+        async def cut_and_leave(self: Signalling) -> bool:
+            while cuts:
+                cuts.pop()()
+            return await genuine(self)
+
+        cuts = [cut]
+        genuine = Signalling.leave
+        monkeypatch.setattr(session, "_FAREWELL_S", 5.0)  # on a machine that is busy
+        monkeypatch.setattr(Signalling, "leave", cut_and_leave)
+
+    return arrange
+
+
+async def test_signalling_is_cut_in_the_moment_of_leaving(
+    server: ServerUnderTest, room_name: str, cut_when_leaving: Callable[[Callable[[], None]], None]
+) -> None:
+    """The server would keep the participant for 20 seconds. Who can say goodbye needs no other connection for it."""
+    async with signal_proxy(server.url) as proxy:
+        async with lk.connect(proxy.url, server.token("alice", room_name)):
+            assert await server.participants(room_name) == {"alice"}
+        await server.wait_gone(room_name, "alice")
+        assert proxy.accepted == 1
+        cut_when_leaving(proxy.cut)
+        async with lk.connect(proxy.url, server.token("alice", room_name)):
+            assert await server.participants(room_name) == {"alice"}
+        await server.wait_gone(room_name, "alice")
+        assert proxy.accepted == 3
+
+
+async def test_the_server_goes_away_in_the_moment_of_leaving(
+    real_server: RealServer, room_name: str, cut_when_leaving: Callable[[Callable[[], None]], None]
+) -> None:
+    async with signal_proxy(real_server.url) as proxy:
+        cut_when_leaving(lambda: proxy.cut(refuse=True))
+        with trio.fail_after(5):
+            async with lk.connect(proxy.url, real_server.token("alice", room_name)):
+                pass
 
 
 # --- cancelled --------------------------------------------------------------------------------------------------------

@@ -115,6 +115,7 @@ class FakeWebsocket:
         self.heard: list[m.Request] = []
         self.closed = False
         self.stuck = False
+        self.is_broken = False
         self._say, self._said = trio.open_memory_channel[bytes](1000)
 
     def say(self, message: m.Response | bytes) -> None:

@@ -202,6 +202,14 @@ async def test_leaving_says_goodbye_and_closes(signalling: Signalling, websocket
     await signalling.leave()
 
 
+async def test_a_goodbye_on_a_websocket_that_broke_is_not_known_to_be_heard(
+    signalling: Signalling, websocket: FakeWebsocket
+) -> None:
+    assert await signalling.leave()
+    websocket.is_broken = True
+    assert not await signalling.leave()
+
+
 async def test_leaving_works_when_cancelled(signalling: Signalling, websocket: FakeWebsocket) -> None:
     with trio.CancelScope() as scope:
         scope.cancel()

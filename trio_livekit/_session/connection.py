@@ -494,14 +494,26 @@ class Connection:
 
     def _lose(self, loss: Loss) -> None:
         """Something was lost. Of several losses, the one that takes the most to mend counts."""
-        can_resume = self._is_ready and not self._are_links_lost and self._may_resume
-        if loss.remedy is Remedy.RESUME and not can_resume:
+        if loss.remedy is Remedy.RESUME and not self._can_resume:
             loss = loss._replace(remedy=Remedy.RESTART)
         if not self._left and (self.loss is None or self.loss.remedy < loss.remedy):
             self.loss = loss
             self._changed.unpark_all()
 
+    @property
+    def _can_resume(self) -> bool:
+        return self._is_ready and not self._are_links_lost and self._may_resume
+
     # --- leaving ------------------------------------------------------------------------------------------------------
+
+    async def say_goodbye(self) -> bool:
+        """Tell the server that we leave. ``False``: it cannot hear that, unless ``resume`` brings another websocket."""
+        if self.is_mute:
+            return False
+        self._left = True
+        if self._signalling is None:  # perhaps there is a request for one
+            return True
+        return await self._signalling.leave() or not self._can_resume
 
     async def leave(self) -> None:
         """Say goodbye as far as that is possible, and close everything. Bounded, also when cancelled.

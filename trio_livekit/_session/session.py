@@ -209,7 +209,7 @@ class Session(Features):
         self._keeping.cancel("the room is being left")
         with trio.CancelScope(shield=True):
             await self._kept.wait()  # so that there is one connection, in one state, to be left
-            if self._connection.is_mute and self._end is None:
+            if self._end is None and not await self._connection.say_goodbye():
                 await self._find_words()
             await self._connection.leave()
 

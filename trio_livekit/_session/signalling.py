@@ -125,8 +125,11 @@ class Signalling:
         if lost is not None:
             raise lost
 
-    async def leave(self) -> None:
-        """Say goodbye if the websocket still takes it, and close it. Bounded, also when cancelled; never raises."""
+    async def leave(self) -> bool:
+        """Say goodbye if the websocket still takes it, and close it. Bounded, also when cancelled; never raises.
+
+        Returns ``False`` where the websocket is known to have broken before the server can have heard it.
+        """
         self._outbox.close()
         with trio.CancelScope(shield=True):
             with trio.move_on_after(_LEAVE_TIMEOUT_S):
@@ -136,6 +139,7 @@ class Signalling:
                 except WebsocketClosed:
                     pass
             await self._websocket.aclose()
+        return not self._websocket.is_broken
 
     async def aclose(self) -> None:
         """Close the websocket without a goodbye, so that the session can be resumed. Bounded, also when cancelled."""

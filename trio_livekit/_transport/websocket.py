@@ -115,6 +115,11 @@ class Websocket:
         assert isinstance(message, bytes), "text is refused before it gets here"
         return message
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether the connection ended without the peer's close frame: what was sent last may not have been heard."""
+        return self._stream.is_broken
+
     def _closed(self, exc: ConnectionClosed) -> WebsocketClosed:
         fault = self._stream.fault
         return _closed(exc) if fault is None else WebsocketClosed(fault.code, fault.text)
@@ -123,8 +128,10 @@ class Websocket:
         """Close with the closing handshake if it is quick, and without it otherwise. Bounded, also when cancelled."""
         with self._reader.while_running(trio.CancelScope(shield=True)) as scope:
             scope.deadline = trio.current_time() + CLOSE_TIMEOUT_S
-            await self._connection.aclose()
-        await trio.aclose_forcefully(self._stream)  # the library leaves it open where the peer was first to close
+            await self._connection.aclose()  # which returns at once where the peer was first to close
+            if self._connection.is_server:
+                await self._reader.ended.wait()  # by then it has answered, and closed the stream
+        await trio.aclose_forcefully(self._stream)  # the library leaves it open where the server was first to close
 
 
 def _closed(exc: Exception) -> WebsocketClosed:
@@ -143,13 +150,13 @@ class _Reader:
         self._nursery = nursery
         self._name = name
         self._waiting: trio.CancelScope | None = None
-        self._ended = False
+        self.ended = trio.Event()
         self.failure: Exception | None = None
 
     def while_running(self, scope: trio.CancelScope) -> trio.CancelScope:
         """The same scope, which is cancelled when the task ends: there is nothing left to wait for then."""
         self._waiting = scope
-        if self._ended:
+        if self.ended.is_set():
             scope.cancel("the websocket reader has ended")
         return scope
 
@@ -163,7 +170,7 @@ class _Reader:
             logger.debug("%s ended: %s", self._name, type(exc).__name__)
             self.failure = exc
         finally:
-            self._ended = True
+            self.ended.set()
             if self._waiting is not None:
                 self._waiting.cancel("the websocket reader ended")
 
@@ -311,6 +318,7 @@ class _Guarded(_Through):
         self._turn = trio.Lock()
         self._may_say_more = True
         self._found: Fault | None = None
+        self._has_ended = False  # by the peer, or by the network
         self.is_open = False
         self.fault: Fault | None = None
 
@@ -337,7 +345,7 @@ class _Guarded(_Through):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._found is None:
-            data = await super().receive_some(max_bytes)
+            data = await self._receive(max_bytes)
             frames = data if self._guard is not None else self._after_handshake(data)
             if self._guard is None or (fault := self._guard.receive(frames, trio.current_time())) is None:
                 return data
@@ -347,6 +355,20 @@ class _Guarded(_Through):
         self.fault = self._found
         await self._hang_up(self._found)
         raise trio.BrokenResourceError(f"the peer sent {self._found.text}")
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether the peer, or the network, ended the connection before a close frame came."""
+        return self._has_ended and (self._guard is None or not self._guard.is_closed)
+
+    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
+        try:
+            data = await super().receive_some(max_bytes)
+        except trio.BrokenResourceError:
+            self._has_ended = True
+            raise
+        self._has_ended = self._has_ended or not data
+        return data
 
     async def _hang_up(self, fault: Fault) -> None:
         """Say why and close, within ``_FAREWELL_S``, whether the peer reads or not, or at once if cancelled.

@@ -116,6 +116,17 @@ def test_what_came_before_a_fault_is_known(good: tuple[bool, list[bytes]], cut: 
     assert guard.passed == 0
 
 
+@pytest.mark.parametrize("is_client", [True, False])
+def test_a_close_frame_is_known_when_it_has_come(is_client: bool) -> None:
+    guard = FrameGuard(0.0, is_client=is_client, max_message_bytes=MOST)
+    for data, is_closed in (
+        (frame(BINARY, 3, masked=not is_client), False),
+        (frame(CLOSE, 2, masked=not is_client), True),
+    ):
+        assert guard.receive(data, 0.0) is None
+        assert guard.is_closed is is_closed
+
+
 @pytest.mark.parametrize("fault", Fault)
 def test_faults_are_told_in_one_small_frame(fault: Fault) -> None:
     told = close_frame(fault, b"")

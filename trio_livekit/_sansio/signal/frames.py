@@ -77,6 +77,7 @@ class FrameGuard:
         "_message_bytes",
         "_payload_left",
         "_pieces",
+        "is_closed",
         "passed",
     )
 
@@ -91,6 +92,8 @@ class FrameGuard:
         self._pieces = 0
         self._allowance = float(MAX_CONTROL_FRAMES)
         self._at = now
+        self.is_closed = False
+        """Whether a close frame has come: its sender says nothing more, and has heard what there was to hear."""
         self.passed = 0
         """Bytes of what was looked at last that came before the frame in which there is a fault."""
 
@@ -135,9 +138,10 @@ class FrameGuard:
         if length < _LEAST.get(short, 0):
             return Fault.LENGTH
         is_final = bool(first & _FINAL)
-        return self._on_data(opcode, length, is_final) if self._is_data else self._on_control(length, is_final)
+        return self._on_data(opcode, length, is_final) if self._is_data else self._on_control(opcode, length, is_final)
 
-    def _on_control(self, length: int, is_final: bool) -> Fault | None:
+    def _on_control(self, opcode: int, length: int, is_final: bool) -> Fault | None:
+        self.is_closed = self.is_closed or opcode == _CLOSE
         if not is_final or length > _LONGEST_SHORT:
             return Fault.LONG_CONTROL
         self._allowance -= 1

@@ -201,7 +201,10 @@ class _Patient:
 
         if not self.token:
             raise _Failed("none was given, and nothing more can be tried without one", _ADVICE["token"])
-        problem = await validate(self.place, self.token, self.ssl_context)
+        try:
+            problem = await validate(self.place, self.token, self.ssl_context)
+        except ConnectError as exc:
+            raise _Failed(str(exc), _ADVICE["http"]) from exc
         if problem:
             raise _Failed(problem, _ADVICE["token"])
         return "accepted"
@@ -335,6 +338,7 @@ _ADVICE = {
     "dns": "is the host's name spelled right, and does this machine have a name server?",
     "tcp": "is the server running, and on that port (7880 unless it is configured otherwise)?",
     "tls": "is the certificate valid, and made for this name? A server without TLS wants a ws:// URL",
+    "http": "is this the port of a LiveKit server, and does the URL begin as it should, wss:// where it speaks TLS?",
     "token": "make a token with the key and secret that the server is configured with, for a room, and not expired",
     "signalling": "see the server's log; a proxy in front of it has to pass websockets on",
     "udp": "open the server's UDP ports (rtc.udp_port, or 50000-60000) in the firewalls on the way: TCP and relays"

@@ -157,27 +157,29 @@ async def test_tls_to_a_server_that_speaks_none(server: ServerUnderTest) -> None
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    "answer",
     [
-        (b"\x15\x03\x01\x00\x02\x02\x46", None),  # an alert: protocol_version
-        (b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n", 400),  # Go
-        (
-            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 60\r\nConnection: close\r\n\r\n"
-            b"<center>The plain HTTP request was sent to HTTPS port</center>",
-            400,
-        ),  # nginx
+        b"\x15\x03\x01\x00\x02\x02\x46",  # an alert: protocol_version
+        b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",  # Go
+        b"HTTP/1.1 400 Bad Request\r\nContent-Length: 60\r\nConnection: close\r\n\r\n"
+        b"<center>The plain HTTP request was sent to HTTPS port</center>",  # nginx
     ],
 )
-async def test_no_tls_to_a_server_that_wants_it(answer: bytes, status: int | None) -> None:
+async def test_no_tls_to_a_server_that_wants_it(answer: bytes) -> None:
     async def handle(stream: trio.SocketStream) -> None:
         await stream.receive_some()
         await stream.send_all(answer)
 
     async with tcp_server(handle) as url:
         error = await refusal(url, "token")
-    assert (error.reason, error.status) == (Reason.UNREACHABLE, status)
+        diagnosis = await lk.diagnose(url, "token", timeout_s=5)
+    assert error.reason is Reason.UNREACHABLE
     secure = url.replace("ws:", "wss:")
-    assert str(error) == f"cannot reach {url}: the server speaks TLS: perhaps it is {secure}?"
+    assert (
+        str(error)
+        == diagnosis.checks[-1].detail
+        == f"cannot reach {url}: the server speaks TLS: perhaps it is {secure}?"
+    )
 
 
 @asynccontextmanager

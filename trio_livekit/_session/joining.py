@@ -6,7 +6,15 @@ none. The server may echo the whole token in a refusal: its words are shown only
 
 from __future__ import annotations
 
-__all__ = ["NOT_A_JWT", "NoSuchEndpoint", "SignalRequest", "is_token", "signal_base_url", "token_problem"]
+__all__ = [
+    "NOT_A_JWT",
+    "NoSuchEndpoint",
+    "SignalRequest",
+    "is_token",
+    "signal_base_url",
+    "token_problem",
+    "unreachable",
+]
 
 import math
 from typing import TYPE_CHECKING
@@ -147,19 +155,18 @@ class SignalRequest:
         return self._unreachable(self._failure)
 
     def _unreachable(self, exc: Exception | None) -> ConnectError:
-        why = (isinstance(exc, OSError) and exc.strerror) or exc
-        text = f"cannot reach {self._base_url}: {why}"
-        if isinstance(exc, (NoTls, OnlyTls)):
-            text += f": perhaps it is {_with_the_other_scheme(self._base_url)}?"
-        return ConnectError(ConnectErrorReason.UNREACHABLE, text)
+        return unreachable(self._base_url, exc)
 
 
-def _with_the_other_scheme(base_url: str) -> str:
-    return base_url.replace("wss:", "ws:", 1) if base_url.startswith("wss:") else base_url.replace("ws:", "wss:", 1)
-
-
-_ONLY_TLS = ("https server", "https port", "ssl-enabled", "tls-enabled")
-"""In what Go, nginx, Apache and others answer in plain text, with the status 400, where they want TLS."""
+def unreachable(base_url: str, exc: Exception | None) -> ConnectError:
+    """Why nobody, or nobody who can be understood, is at a URL; and where it may be its scheme that is wrong."""
+    why = (isinstance(exc, OSError) and exc.strerror) or exc
+    text = f"cannot reach {base_url}: {why}"
+    if isinstance(exc, NoTls):
+        text += f": perhaps it is {base_url.replace('wss:', 'ws:', 1)}?"
+    elif isinstance(exc, OnlyTls):
+        text += f": perhaps it is {base_url.replace('ws:', 'wss:', 1)}?"
+    return ConnectError(ConnectErrorReason.UNREACHABLE, text)
 
 
 def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:
@@ -171,9 +178,6 @@ def _explain(refused: UpgradeRefused, base_url: str) -> LiveKitError:
             text = "the room does not exist, and the server does not create rooms by itself"
             return ConnectError(ConnectErrorReason.ROOM_NOT_FOUND, text, status=status)
         return NoSuchEndpoint(f"{base_url} knows no such path")
-    if status == 400 and base_url.startswith("ws:") and any(words in body.lower() for words in _ONLY_TLS):
-        text = f"cannot reach {base_url}: the server speaks TLS: perhaps it is {_with_the_other_scheme(base_url)}?"
-        return ConnectError(ConnectErrorReason.UNREACHABLE, text, status=status)
     if 400 <= status < 500:
         return ConnectError(ConnectErrorReason.INVALID_REQUEST, f"the server refused: {body[:200]!r}", status=status)
     if "closed by media" in body:

@@ -13,7 +13,7 @@ from .._transport import streams
 from .._transport.http import HttpError, http_get
 from ..errors import ConnectError, ConnectErrorReason
 from .connection import Connection, Endpoint
-from .joining import NOT_A_JWT, is_token, signal_base_url, token_problem
+from .joining import NOT_A_JWT, is_token, signal_base_url, token_problem, unreachable
 from .nursery import lasting_nursery
 from .regions import Regions
 
@@ -78,6 +78,8 @@ async def validate(place: Place, token: str, context: ssl.SSLContext | None) -> 
         answer = await http_get(f"{place.base_url}/rtc/validate", headers=headers, ssl_context=context)
     except HttpError as exc:
         raise ConnectError(ConnectErrorReason.UNREACHABLE, f"{exc}: is this a LiveKit server?") from exc
+    except streams.OnlyTls as exc:
+        raise unreachable(place.base_url, exc) from exc
     if answer.status in (401, 403):
         return token_problem(answer.body.decode("utf-8", "replace"))
     return "" if answer.status == 200 else f"the server answered {answer.status}: is this a LiveKit server?"

@@ -12,7 +12,7 @@ import trio
 
 from .._sansio.records import dataclass
 from ..errors import LiveKitError
-from .streams import OnlyTls, is_tls
+from .streams import OnlyTls, asks_for_tls, is_tls
 from .websocket import connect_stream
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ async def http_get(
                 if len(body) > max_body_bytes:
                     raise HttpError(f"the answer is longer than {max_body_bytes} bytes")
             elif isinstance(event, (h11.EndOfMessage, h11.ConnectionClosed)):
+                if parts.scheme in ("http", "ws") and asks_for_tls(status, body.decode("utf-8", "replace")):
+                    raise OnlyTls
                 return HttpAnswer(status, bytes(body))
     except (h11.RemoteProtocolError, trio.BrokenResourceError) as exc:
         raise HttpError(f"the server does not speak HTTP as it should: {exc}") from exc

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NoTls", "OnlyTls", "is_tls", "open_tcp", "shake_hands"]
+__all__ = ["NoTls", "OnlyTls", "asks_for_tls", "is_tls", "open_tcp", "shake_hands"]
 
 import os
 import ssl
@@ -25,6 +25,10 @@ _TLS_RECORDS = (b"\x15\x03", b"\x16\x03")
 """How alerts and handshake messages begin (RFC 8446 section 5.1)."""
 
 
+_ASKING_FOR_TLS = ("https server", "https port", "ssl-enabled", "tls-enabled")
+"""In what Go, nginx, Apache and others answer to plain HTTP, with the status 400."""
+
+
 class NoTls(OSError):
     """The server answers something else to the begin of a TLS handshake."""
 
@@ -42,6 +46,11 @@ class OnlyTls(OSError):
 def is_tls(data: bytes | bytearray) -> bool:
     """Whether the first bytes that came from a server are TLS."""
     return data.startswith(_TLS_RECORDS)
+
+
+def asks_for_tls(status: int, body: str) -> bool:
+    """Whether an answer to plain HTTP says that this is a port for TLS."""
+    return status == 400 and any(words in body.lower() for words in _ASKING_FOR_TLS)
 
 
 async def open_tcp(host: str, port: int) -> trio.SocketStream:

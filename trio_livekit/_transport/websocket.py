@@ -34,7 +34,7 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, wrap_client_str
 
 from .._sansio.signal.frames import FrameGuard, close_frame
 from ..errors import LiveKitError
-from .streams import OnlyTls, is_tls, open_tcp, shake_hands
+from .streams import OnlyTls, asks_for_tls, is_tls, open_tcp, shake_hands
 
 if TYPE_CHECKING:
     import ssl
@@ -271,7 +271,10 @@ async def upgrade(
         if connection is None:
             await trio.aclose_forcefully(stream)  # which also ends the reader
     if connection is None:
-        raise _refusal(reader.failure, guarded)
+        refusal = _refusal(reader.failure, guarded)
+        if isinstance(refusal, UpgradeRefused) and not _is_secure(url) and asks_for_tls(refusal.status, refusal.body):
+            raise OnlyTls
+        raise refusal
     guarded.is_open = True
     return Websocket(connection, guarded, reader)
 

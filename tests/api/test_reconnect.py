@@ -482,8 +482,8 @@ async def test_sent_away_before_the_next_attempt(
             raise lk.ConnectError(lk.ConnectErrorReason.TRANSPORT, "no peer connection")
 
     monkeypatch.setattr(Connection, "establish", fail_and_send_away)
-    policy = lk.ReconnectPolicy(delays_s=(0.0, 0.3), jitter_s=0.0)
-    with pytest.raises(lk.RoomDisconnected) as lost, trio.fail_after(10):
+    policy = lk.ReconnectPolicy(delays_s=(0.0, 1.0), jitter_s=0.0)
+    with pytest.raises(lk.RoomDisconnected) as lost, trio.fail_after(30):
         async with lk.connect(server.url, server.token("alice", room_name), reconnect=policy) as alice:
             await alice.simulate(lk.SimulateScenario.FULL_RECONNECT)
             await trio.sleep_forever()

@@ -14,7 +14,7 @@ Event = TypeVar("Event")
 
 async def remote_track(room: lk.Room, identity: str, name: str) -> lk.RemoteDataTrack:
     """A track of another participant."""
-    with trio.fail_after(10):
+    with trio.fail_after(30):
         return await (await room.wait_for_participant(identity)).data_tracks.wait_for(name)
 
 

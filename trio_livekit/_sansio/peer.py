@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .dtls.events import Statistics as DtlsStatistics
     from .ice.counters import Statistics as IceStatistics
     from .sctp import Statistics as SctpStatistics
+    from .sctp.tx.send_queue import OutboundStream
     from .types import Address, RandomBytes
 
 _PATIENT_DTLS = {
@@ -233,13 +234,13 @@ class Peer:
         if self._channels is not None:
             self._channels.consume(size)
 
+    def outbound(self, channel_id: int) -> OutboundStream:
+        """How much of what goes out on a channel waits here, and how much is on the way: to be looked at."""
+        return self._started().association.outbound(channel_id)
+
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of a channel that the peer has not acknowledged, and that were not given up."""
         return 0 if self._channels is None else self._channels.buffered_amount(channel_id)
-
-    def unsent_amount(self, channel_id: int) -> int:
-        """Bytes of a channel's messages of which nothing has been sent yet."""
-        return 0 if self._channels is None else self._channels.association.unsent_amount(channel_id)
 
     @property
     def polite_amount(self) -> int:
@@ -250,10 +251,6 @@ class Peer:
     def prompt_amount(self) -> int:
         """Bytes that leave in about 10 ms, as things are."""
         return UNLIMITED if self._channels is None else self._channels.association.prompt_amount
-
-    def expired_count(self, channel_id: int) -> int:
-        """Messages of a channel that were given up for their age before anything of them was sent."""
-        return 0 if self._channels is None else self._channels.expired_count(channel_id)
 
     def statistics(self) -> PeerStatistics:
         """A snapshot of all layers."""

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from .._sansio.peer import PeerEvent
+    from .._sansio.sctp.tx.send_queue import OutboundStream
     from .._sansio.signal.messages import DataTrackInfo, IceServer
     from .stats import TransportStats
 
@@ -100,7 +101,7 @@ class Links:
         self._nursery: trio.Nursery | None = None
         self._publisher = self._peer("publisher", controlling=True)
         self._subscriber: PeerConnection | None = None
-        self._channels: dict[str, int] = {}
+        self._channels: dict[str, OutboundStream] = {}  # those that are sent on
         self._traffic = {label: _Traffic(label) for label in (RELIABLE, LOSSY, DATA_TRACK)}
         self._missing = set(_REQUIRED)
         self._used = {(which, label) for which in ("publisher", "subscriber") for label in _REQUIRED}
@@ -153,11 +154,12 @@ class Links:
             self._open_channels()
 
     def _open_channels(self) -> None:
-        self._channels[RELIABLE] = self._publisher.open_channel(RELIABLE)
+        publisher, channels = self._publisher, self._channels
+        channels[RELIABLE] = publisher.outbound(publisher.open_channel(RELIABLE))
         for label in (LOSSY, DATA_TRACK):
-            self._channels[label] = self._publisher.open_channel(label, ordered=False, max_retransmits=0)
+            channels[label] = publisher.outbound(publisher.open_channel(label, ordered=False, max_retransmits=0))
         for label in _REQUIRED:
-            self._publisher.set_low_water(self._channels[label], 0)  # tells that the server has the request for it
+            publisher.set_low_water(channels[label].id, 0)  # tells that the server has the request for it
         self._replay(Target.PUBLISHER)
 
     async def on_offer(self, offer: Offer) -> Answer:
@@ -240,60 +242,59 @@ class Links:
 
         On a channel that is closed they are lost, as they are with a connection.
         """
-        channel_id = self._count_sent(label, len(messages), sum(map(len, messages)))
-        if channel_id is not None:
+        channel = self._channels.get(label)
+        if channel is not None:
+            self._count_sent(label, len(messages), sum(map(len, messages)))
             try:
-                self._publisher.send_all(channel_id, messages, now)
+                self._publisher.send_all(channel.id, messages, now)
             except TransportError:  # the server is closing it, which will be told in a moment
                 if label == RELIABLE:
                     raise
 
     def send_until(self, label: str, messages: list[tuple[float, bytes]], now: float) -> None:
         """Send messages that may be lost, each of which is given up if nothing of it has left by its time."""
-        channel_id = self._count_sent(label, len(messages), sum(len(message) for _, message in messages))
-        if channel_id is not None:
+        channel = self._channels.get(label)
+        if channel is not None:
+            self._count_sent(label, len(messages), sum(len(message) for _, message in messages))
             with suppress(TransportError):  # the server is closing it, which will be told in a moment
-                self._publisher.send_all_until(channel_id, messages, now)
+                self._publisher.send_all_until(channel.id, messages, now)
 
     def send_together(self, label: str, messages: list[bytes], now: float, *, more: bool) -> None:
         """Send messages that may be lost and belong together; with ``more`` that will follow."""
-        channel_id = self._count_sent(label, len(messages), sum(map(len, messages)))
-        if channel_id is not None:
+        channel = self._channels.get(label)
+        if channel is not None:
+            self._count_sent(label, len(messages), sum(map(len, messages)))
             with suppress(TransportError):  # as in ``send_until``
-                self._publisher.send_together(channel_id, messages, now, more=more)
+                self._publisher.send_together(channel.id, messages, now, more=more)
 
     def withdraw(self, label: str) -> list[bytes]:
         """Take back the messages of a channel of which nothing has been sent, in order."""
-        channel_id = self._channels.get(label)
-        if channel_id is None:
+        channel = self._channels.get(label)
+        if channel is None:
             return []
-        messages = self._publisher.withdraw(channel_id)
+        messages = self._publisher.withdraw(channel.id)
         self._count_sent(label, -len(messages), -sum(map(len, messages)))
         return messages
 
-    def _count_sent(self, label: str, messages: int, size: int) -> int | None:
-        """So many messages and bytes are sent on a channel, if it is there; returns its id."""
-        channel_id = self._channels.get(label)
-        if channel_id is not None:
-            traffic = self._traffic[label]
-            traffic.messages_sent += messages
-            traffic.bytes_sent += size
-        return channel_id
+    def _count_sent(self, label: str, messages: int, size: int) -> None:
+        traffic = self._traffic[label]
+        traffic.messages_sent += messages
+        traffic.bytes_sent += size
 
     def expired_count(self, label: str) -> int:
         """Messages of a channel that were given up for their age before anything of them was sent."""
-        channel_id = self._channels.get(label)
-        return 0 if channel_id is None else self._publisher.expired_count(channel_id)
+        channel = self._channels.get(label)
+        return 0 if channel is None else channel.expired
 
     def buffered_amount(self, label: str) -> int:
         """Bytes of a channel that the server has not acknowledged."""
-        channel_id = self._channels.get(label)
-        return 0 if channel_id is None else self._publisher.buffered_amount(channel_id)
+        channel = self._channels.get(label)
+        return 0 if channel is None else channel.buffered
 
     def unsent_amount(self, label: str) -> int:
         """Bytes of a channel's messages of which nothing has been sent yet."""
-        channel_id = self._channels.get(label)
-        return 0 if channel_id is None else self._publisher.unsent_amount(channel_id)
+        channel = self._channels.get(label)
+        return 0 if channel is None else channel.unsent
 
     @property
     def polite_amount(self) -> int:
@@ -319,7 +320,7 @@ class Links:
 
     def describe(self, data_tracks: Iterable[DataTrackInfo]) -> SyncState:
         """What a resumed session tells the server: the connection as it stands, and the tracks published on it."""
-        channels = tuple((label, channel_id, Target.PUBLISHER) for label, channel_id in self._channels.items())
+        channels = tuple((label, channel.id, Target.PUBLISHER) for label, channel in self._channels.items())
         return SyncState(self._offer, self._answer, tuple(data_tracks), channels)
 
     def transport_stats(self) -> tuple[TransportStats, ...]:
@@ -364,10 +365,10 @@ class Links:
         An acknowledgement says less: the message is in the server, which may not have looked at it yet, and does not
         do so any more once it has let a participant go.
         """
-        channel_id = self._channels.get(RELIABLE)
-        if channel_id is not None:
+        channel = self._channels.get(RELIABLE)
+        if channel is not None:
             self._drained = trio.Event()
-            self._publisher.close_channel(channel_id)
+            self._publisher.close_channel(channel.id)
             await self._drained.wait()
 
     def close(self) -> None:
@@ -448,7 +449,7 @@ class Links:
 
     def _label(self, channel_id: int) -> str:
         """Of a channel that we send on."""
-        return next((label for label, at in self._channels.items() if at == channel_id), "")
+        return next((label for label, channel in self._channels.items() if channel.id == channel_id), "")
 
     def _on_closed(self, which: str, channel_id: int, traffic: _Traffic | None) -> None:
         """A channel is closed, perhaps before it was open, and so before it had ``traffic``."""
@@ -473,7 +474,7 @@ class Links:
     def _on_there(self, what: str) -> None:
         """A channel is there, perhaps one of those that are needed."""
         if what in self._missing and what in self._channels:
-            self._publisher.set_low_water(self._channels[what], _NEVER)
+            self._publisher.set_low_water(self._channels[what].id, _NEVER)
         self._missing.discard(what)
         if not self._missing:
             self._on_ready()

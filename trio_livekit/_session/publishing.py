@@ -103,6 +103,9 @@ class Publication:
         self.scope = trio.CancelScope()
         self._packetizer = Packetizer(self.handle, MediaClock(secrets.randbits(32), trio.current_time()))
         self.use_packet_size = self._packetizer.use_packet_size
+        self.packetize: Callable[[bytes, float, int | None], list[bytes]]
+        """The packets of a frame, encrypted if the track is. Raises ``PushError``."""
+        self.packetize = self._packetizer.packetize if sealing is None else self._packetize_sealed
         self._left = False
         self.pushed = self.refused = self.dropped = self.bytes_accepted = 0
 
@@ -117,8 +120,13 @@ class Publication:
         ``counted=False`` leaves a refusal uncounted where trying again makes sense; once accepted, such a frame is
         sent, however long that takes.
         """
+        if user_timestamp is not None:
+            _check_timestamp(user_timestamp)
         try:
-            self._push(payload, user_timestamp, counted)
+            if self.is_up:
+                self._owner.push(self, payload, user_timestamp, counted)
+            else:
+                self._push_nowhere()
         except PushError as error:
             if counted or error.reason not in (PushErrorReason.QUEUE_FULL, PushErrorReason.NOT_CONNECTED):
                 self.pushed += 1
@@ -127,27 +135,17 @@ class Publication:
         self.pushed += 1
         self.bytes_accepted += len(payload)
 
-    def _push(self, payload: bytes, user_timestamp: int | None, counted: bool) -> None:
-        if not self.is_up:
-            if self.error is not None and not self._left:
-                self.dropped += 1  # the block is being cancelled, and its error is to be the one that is seen
-                return
-            if self._left:
-                raise PushError(PushErrorReason.UNPUBLISHED, f"the track {self.name!r} is not published any more")
+    def _push_nowhere(self) -> None:
+        """The server does not have the track, or not any more."""
+        if self._left:
+            raise PushError(PushErrorReason.UNPUBLISHED, f"the track {self.name!r} is not published any more")
+        if self.error is None:
             raise PushError(PushErrorReason.NOT_CONNECTED, "the session is reconnecting")
-        if self._owner.is_offline:
-            if not counted or not self._owner.is_heard:
-                raise PushError(PushErrorReason.NOT_CONNECTED, "the peer connection is lost")
-            self.dropped += 1
-            return
-        if user_timestamp is not None:
-            _check_timestamp(user_timestamp)
-        self._owner.push(self, payload, user_timestamp, counted)
+        self.dropped += 1  # the block is being cancelled, and its error is to be the one that is seen
 
-    def packetize(self, payload: bytes, now: float, user_timestamp: int | None) -> list[bytes]:
-        """The packets of a frame, encrypted if the track is. Raises ``PushError``."""
-        if self._sealing is None:
-            return self._packetizer.packetize(payload, now, user_timestamp)
+    def _packetize_sealed(self, payload: bytes, now: float, user_timestamp: int | None) -> list[bytes]:
+        """The packets of a frame, encrypted. Raises ``PushError``."""
+        assert self._sealing is not None
         if not payload:
             raise PushError(PushErrorReason.EMPTY, "an empty frame is never delivered")
         try:
@@ -216,11 +214,6 @@ class Publishing:
         self._look_at = -math.inf
         self._watchers = 0  # tasks that wait for the channel to be empty
 
-    @property
-    def is_offline(self) -> bool:
-        """Whether there is no peer connection: nothing can be sent, and frames are dropped."""
-        return self._links is None
-
     # --- the blocks of the application --------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -270,23 +263,24 @@ class Publishing:
 
         Raises ``PushError``.
         """
-        handle = publication.handle
-        queue = self._queue
-        links = self._links
-        assert links is not None  # else it was not asked for
+        links, queue, handle = self._links, self._queue, publication.handle
+        if links is None:
+            self._drop_offline(publication, may_age)
+            return
         now = trio.current_time()
-        if not queue.make_room(handle, now):
-            text = f"{publication.name!r} has its fill of frames waiting to be sent"
-            raise PushError(PushErrorReason.QUEUE_FULL, text)
         if now >= self._look_at:
             self._look_at = now + _LOOK_S
             self._packet_size = fitting_packet_size(links.polite_amount)
             is_held_up = links.unsent_amount(DATA_TRACK) > 0
             queue.follow(0 if is_held_up else links.prompt_amount)  # then it is looked at more closely, below
+        passes = queue.passes(links.unsent_amount(DATA_TRACK))
+        if not passes and not queue.make_room(handle, now):
+            text = f"{publication.name!r} has its fill of frames waiting to be sent"
+            raise PushError(PushErrorReason.QUEUE_FULL, text)
         if len(payload) > SMALL_PACKET:
             publication.use_packet_size(self._packet_size)
         packets = publication.packetize(payload, now, user_timestamp)
-        if queue.passes(packets, links.unsent_amount(DATA_TRACK)):
+        if passes and len(packets) == 1:
             queue.handed_bytes += len(packets[0])
             links.send(DATA_TRACK, packets, now)
             if not may_age:
@@ -295,6 +289,12 @@ class Publishing:
             queue.push(handle, packets, now if may_age else PROMISED)
             self._take_back(links, handle, now)
             self._send(now)
+
+    def _drop_offline(self, publication: Publication, may_age: bool) -> None:
+        """The peer connection is lost: a frame that may age is dropped, if there is hope for the ones after it."""
+        if not may_age or not self.is_heard:
+            raise PushError(PushErrorReason.NOT_CONNECTED, "the peer connection is lost")
+        publication.dropped += 1
 
     def _take_back(self, links: Links, handle: int, now: float) -> None:
         """What the channel was given, and has not begun, makes room for what is newer, if it is too old by now."""

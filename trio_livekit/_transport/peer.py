@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from .._sansio.ice.candidate import Candidate
     from .._sansio.peer import PeerEvent, PeerStatistics
+    from .._sansio.sctp.tx.send_queue import OutboundStream
     from .._sansio.signal.messages import IceServer
     from .._sansio.types import Address
     from .datagrams import DatagramEndpoint, EndpointStatistics
@@ -249,13 +250,13 @@ class PeerConnection:
         self._core.consume(size)
         self._flush(trio.current_time())
 
+    def outbound(self, channel_id: int) -> OutboundStream:
+        """How much of what goes out on a channel waits here, and how much is on the way: to be looked at."""
+        return self._core.outbound(channel_id)
+
     def buffered_amount(self, channel_id: int) -> int:
         """Bytes of a channel that the peer has not acknowledged, and that were not given up."""
         return self._core.buffered_amount(channel_id)
-
-    def unsent_amount(self, channel_id: int) -> int:
-        """Bytes of a channel's messages of which nothing has been sent yet: what is stuck here, not on the way."""
-        return self._core.unsent_amount(channel_id)
 
     @property
     def polite_amount(self) -> int:
@@ -266,10 +267,6 @@ class PeerConnection:
     def prompt_amount(self) -> int:
         """Bytes that leave in about 10 ms, as things are: of what may wait elsewhere, no more need wait here."""
         return self._core.prompt_amount
-
-    def expired_count(self, channel_id: int) -> int:
-        """Messages of a channel that were given up for their age before anything of them was sent."""
-        return self._core.expired_count(channel_id)
 
     def watch_progress(self, watcher: Callable[[], None] | None) -> None:
         """Call ``watcher`` whenever acknowledgements or time may have made room for more, until told otherwise."""

@@ -124,17 +124,9 @@ class DataChannels:
         """Bytes of the channel that are neither acknowledged nor given up."""
         return self.association.buffered_amount(channel_id)
 
-    def unsent_amount(self, channel_id: int) -> int:
-        """Bytes of the channel's messages of which nothing has been sent yet."""
-        return self.association.unsent_amount(channel_id)
-
     def withdraw(self, channel_id: int) -> list[bytes]:
         """Take back the messages of a channel of which nothing has been sent, in order."""
         return self.association.withdraw(channel_id)
-
-    def expired_count(self, channel_id: int) -> int:
-        """Messages of the channel that were given up, as they had become too old, before anything of them was sent."""
-        return self.association.expired_count(channel_id)
 
     def set_low_water(self, channel_id: int, size: int) -> None:
         """Report ``BufferedAmountLow`` when the channel's buffered amount falls to `size` from above."""

@@ -29,7 +29,7 @@ from .parameters import encode_parameter
 from .shutdown import Phase, Shutdown
 from .statistics import Statistics, snapshot
 from .tx.congestion import UNLIMITED
-from .tx.send_queue import Message, SendQueue
+from .tx.send_queue import Message, OutboundStream, SendQueue
 
 if TYPE_CHECKING:
     from ..types import RandomBytes
@@ -138,6 +138,10 @@ class Association:
         """Take back the messages of a stream of which nothing has been sent, in order."""
         stream = self._queue.streams.get(stream_id)
         return [] if stream is None else self._queue.withdraw(stream)
+
+    def outbound(self, stream_id: int) -> OutboundStream:
+        """A stream of ours, for its counters: for those who look at them often. It outlives the association."""
+        return self._queue.stream(stream_id)
 
     def buffered_amount(self, stream_id: int) -> int:
         """Bytes of the stream that are neither acknowledged nor given up."""

@@ -128,9 +128,9 @@ class SendQueue:
         """The channel is given no more in advance than the network takes in a moment, nor less than one packet."""
         self._buffered_limit = min(self._most_buffered, prompt_amount)
 
-    def passes(self, packets: list[bytes], buffered_amount: int) -> bool:
-        """Whether a frame may go to the channel at once, past the queue, in the caller's own step."""
-        return not self._turns and len(packets) == 1 and buffered_amount <= self._buffered_limit
+    def passes(self, buffered_amount: int) -> bool:
+        """Whether a frame of one packet may go to the channel at once, past the queue, in the caller's own step."""
+        return not self._turns and buffered_amount <= self._buffered_limit
 
     def push(self, track: int, packets: list[bytes], since: float) -> bool:
         """Queue one frame, unless the queue of its track is full. It is as old as ``since``, or is ``PROMISED``."""

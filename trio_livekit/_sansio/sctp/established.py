@@ -89,13 +89,13 @@ class Established:
             self._probe_path(now, chunks)
         if shutdown is not None:
             chunks.append(shutdown)
-        if receiver.wants_sack(now):
+        may_ride = receiver.has_unacknowledged
+        if may_ride and receiver.wants_sack(now):
             chunks.append(receiver.sack())
-            self.sender.collect(now, chunks)
-        else:
-            self.sender.collect(now, chunks)
-            if chunks and receiver.has_unacknowledged and len(chunks[0]) + SACK_SIZE <= self._capacity:
-                chunks.insert(0, receiver.sack())  # it rides along for free
+            may_ride = False
+        self.sender.collect(now, chunks)
+        if may_ride and chunks and len(chunks[0]) + SACK_SIZE <= self._capacity:
+            chunks.insert(0, receiver.sack())  # it rides along for free
         if not chunks:
             return []
         if self.may_lack_cookie_ack:

@@ -16,13 +16,9 @@ from __future__ import annotations
 __all__ = ["HEADER_SIZE", "NO_CHECKSUM", "PacketSealer", "bundle", "checksum_is_valid", "header_checksum", "next_chunk"]
 
 import struct
-from typing import TYPE_CHECKING
 
 from ...errors import DecodeError
 from .crc32c import crc32c
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 HEADER_SIZE = 12
 CHUNK_HEADER_SIZE = 4
@@ -50,14 +46,15 @@ class PacketSealer:
     def seal_all(self, bodies: list[bytes], *, zero_checksum: bool) -> list[bytes]:
         """One packet for each body."""
         if zero_checksum:
-            prefix = self._zero_prefix
-            return [prefix + body for body in bodies]
+            return list(map(self._zero_prefix.__add__, bodies))
         prefix, header_crc, pack, extend = self._prefix, self._header_crc, _CHECKSUM.pack, crc32c
         return [prefix + pack(extend(header_crc, body)) + body for body in bodies]
 
 
-def bundle(chunks: Iterable[bytes], capacity: int) -> list[bytes]:
+def bundle(chunks: list[bytes], capacity: int) -> list[bytes]:
     """Join encoded chunks, in order, into packet bodies of at most `capacity` bytes."""
+    if len(chunks) == 1:
+        return chunks
     bodies: list[bytes] = []
     parts: list[bytes] = []
     size = 0

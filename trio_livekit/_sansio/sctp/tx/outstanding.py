@@ -93,7 +93,7 @@ class Outstanding:
     @property
     def settled(self) -> int:
         """The last TSN up to which, when it was last looked at, everything was acknowledged or given up."""
-        return max(self._settled, self.cumulative)
+        return max(self._settled, self.base - 1)
 
     @property
     def has_lost(self) -> bool:
@@ -110,7 +110,7 @@ class Outstanding:
     def is_plausible(self, cumulative: int, gaps: list[tuple[int, int]]) -> bool:
         """Whether a SACK can be true: not old, nothing that was never sent, blocks sorted and apart."""
         highest = self.next_tsn - 1
-        if not self.cumulative <= cumulative <= highest:
+        if not self.base - 1 <= cumulative <= highest:
             return False
         if not gaps:
             return True

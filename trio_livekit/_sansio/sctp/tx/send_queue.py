@@ -109,10 +109,15 @@ class SendQueue:
         if not stream.scheduled and not stream.paused:
             if self._current is not None and self._current.first_tsn < 0:
                 self._take_back(self._current)
+            if self._alone is not None:
+                self._schedule(self._alone)
+                self._alone = None
             if stream is self._run:
                 self._schedule_run(stream)
-            else:
+            elif self._due or self._current is not None or self._run is not None:
                 self._woken_due = self._schedule(stream)
+            else:
+                self._alone, stream.scheduled = stream, True
 
     def _take_back(self, message: Message) -> None:
         """The message has its turn, and nothing of it was sent yet: who comes now may be due before it."""
@@ -149,7 +154,8 @@ class SendQueue:
             if not self._due and not alone.paused and alone.queue:
                 self._current = message = alone.queue.popleft()
                 alone.unsent -= message.size
-                self._clock = alone.virtual_time = alone.virtual_time + (message.size + MESSAGE_OVERHEAD) / alone.weight
+                begins = alone.virtual_time if alone.virtual_time > self._clock else self._clock
+                self._clock = alone.virtual_time = begins + (message.size + MESSAGE_OVERHEAD) / alone.weight
                 return message
             self._schedule(alone)
         return self._take_due() if self._due else None

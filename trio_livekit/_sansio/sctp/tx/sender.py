@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 # type 0, flags and length as one word; TSN; stream id, sequence number and protocol id as one quad
 _pack_data_header = struct.Struct(">LLQ").pack
 
+_FIRST, _LAST, _UNORDERED = FLAG_FIRST << 16, FLAG_LAST << 16, FLAG_UNORDERED << 16  # in the first of these words
+_WHOLE = _FIRST | _LAST
+
 _PADDING = (b"", bytes(3), bytes(2), bytes(1))
 PACKET_OVERHEAD = 12
 
@@ -118,7 +121,7 @@ class Sender:
         if not out.is_plausible(cumulative, sack.gaps):
             return
         flight_before, window_before = out.flight, self.peer_window
-        advanced = cumulative > out.cumulative
+        advanced = cumulative >= out.base
         gaps = [(cumulative + start, cumulative + end) for start, end in sack.gaps]
         out.acknowledge(cumulative, gaps)
         self.peer_window = sack.receive_window
@@ -197,7 +200,8 @@ class Sender:
         out = self.out
         has_lost = out.has_lost
         due = self._forward_due or self._probing or self._first_retransmit
-        if not due and not has_lost and self.queue.next() is None:  # most calls only look
+        message = self.queue.next()
+        if message is None and not due and not has_lost:  # most calls only look
             self.pacer.release_at = None
             return
         start = len(chunks)
@@ -212,7 +216,7 @@ class Sender:
         budget = min(room, allowance) if limit is None else min(room, allowance, limit)
         if self._first_retransmit or (has_lost and budget > 0):
             budget = self._collect_lost(now, chunks, budget)
-        if budget > 0:
+        if budget > 0 and message is not None:
             budget = self._collect_new(now, chunks, budget)
         if self._probing:
             self._probing = False
@@ -228,7 +232,8 @@ class Sender:
         if sent:
             self.pacer.spent(sent)
             self._last_sent_at = now
-            self._arm_t3(now)
+            if self._t3_at is None:
+                self._t3_at = now + self.rto.current
             self._arm_probe(now)
         if budget <= 0 and window > out.flight and (out.has_lost or self._may_send_new()):
             self.pacer.hold(now)
@@ -266,7 +271,7 @@ class Sender:
 
     def _collect_new(self, now: float, chunks: list[bytes], budget: int) -> int:
         """Give TSNs to queued messages, in the order of their turns, until `budget` bytes are spent."""
-        queue, out, fragment_size = self.queue, self.out, self._fragment_size
+        queue, out, fragment_size, polite = self.queue, self.out, self._fragment_size, self.congestion.polite
         window = self.peer_window - out.flight
         while budget > 0 and (message := queue.next()) is not None:
             if message.expires_at is not None and now >= message.expires_at and self._may_expire(message):
@@ -274,7 +279,7 @@ class Sender:
                 self._give_up_front(now)
                 continue
             if (
-                out.flight + message.size > self.congestion.polite and out.flight and message.first_tsn < 0
+                out.flight + message.size > polite and out.flight and message.first_tsn < 0
                 and queue.is_alone and (message.max_retransmits is not None or message.expires_at is not None)
             ):  # fmt: skip
                 break
@@ -283,8 +288,15 @@ class Sender:
                 out.flight or out.has_lost or not self.window_probe.may_send(now, self.rto.timeout)
             ):
                 break
+            if message.first_tsn < 0:
+                stream = message.stream
+                message.first_tsn = out.next_tsn
+                message.ssn = stream.next_ssn
+                if message.ordered:
+                    stream.next_ssn = stream.next_ssn + 1 & 0xFFFF
             if left <= fragment_size:
                 spent = self._send_last_fragment(message, now, chunks)
+                queue.finished()
             else:
                 spent = self._send_fragments(message, now, chunks, budget if budget < window else max(window, 1))
             budget -= spent
@@ -293,15 +305,12 @@ class Sender:
 
     def _send_last_fragment(self, message: Message, now: float, chunks: list[bytes]) -> int:
         """Send what is left of a message, which fits one chunk: the whole of a small one."""
-        out, data, word = self.out, message.data, FLAG_LAST << 16
+        out, data, word = self.out, message.data, _WHOLE
         tsn = message.last_tsn = out.next_tsn
         if message.offset:
-            data = data[message.offset :]
-        else:
-            self._begin(message, tsn)
-            word |= FLAG_FIRST << 16
+            data, word = data[message.offset :], _LAST
         if not message.ordered:
-            word |= FLAG_UNORDERED << 16
+            word |= _UNORDERED
         if message.max_retransmits != 0:
             self._last_repeatable = tsn
         else:
@@ -318,19 +327,17 @@ class Sender:
         out.finishing.append(message)
         out.next_tsn = tsn + 1
         out.flight += length
-        self.queue.finished()
         return length
 
     def _send_fragments(self, message: Message, now: float, chunks: list[bytes], budget: int) -> int:
         """Send full fragments of a message until `budget` is spent or the last one is left."""
         out, data, offset, size = self.out, message.data, message.offset, self._fragment_size
         tsn = out.next_tsn
-        flags = 0 if message.ordered else FLAG_UNORDERED << 16
+        flags = 0 if message.ordered else _UNORDERED
         full = size + DATA_HEADER_SIZE
         word = flags | full
         if not offset:
-            self._begin(message, tsn)
-            word |= FLAG_FIRST << 16
+            word |= _FIRST
         tail = message.stream.id << 48 | message.ssn << 32 | message.ppid
         append_record, append_chunk, pack = out.records.append, chunks.append, _pack_data_header
         last_start = message.size - size  # from here on the rest fits one chunk
@@ -354,14 +361,6 @@ class Sender:
     def _may_expire(message: Message) -> bool:
         """What is sent only once, and was begun in time, is sent to its end: in part it would be worth nothing."""
         return message.max_retransmits != 0 or message.first_tsn < 0
-
-    @staticmethod
-    def _begin(message: Message, tsn: int) -> None:
-        stream = message.stream
-        message.first_tsn = tsn
-        message.ssn = stream.next_ssn
-        if message.ordered:
-            stream.next_ssn = stream.next_ssn + 1 & 0xFFFF
 
     def hurry(self, now: float) -> None:
         """Something waits for all to be acknowledged: ask, as a peer may take 0.2 s by itself."""
@@ -528,7 +527,7 @@ class Sender:
 
     def _arm_probe(self, now: float) -> None:
         out = self.out
-        if self._recovery_until > out.settled or not out.flight:
+        if not out.flight or (self._recovery_until >= 0 and self._recovery_until > out.settled):
             self.loss.probe_at = None
         elif self._last_repeatable < out.base and self.queue.next() is None:
             self.loss.probe_at = None  # there would be nothing to probe with

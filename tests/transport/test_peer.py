@@ -247,6 +247,51 @@ async def test_an_address_that_changes_is_noticed(autojump_clock, monkeypatch):
         await alice.expect(Reconnected)
 
 
+# --- bursts -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("quiet", [0, 1, 2])
+async def test_a_burst_leaves_together_though_its_sender_pauses_for_a_step(autojump_clock, monkeypatch, quiet):
+    sends: list[int] = []
+    send_many = MemoryEndpoint.send_many
+
+    def note(self: MemoryEndpoint, datagrams: list[bytes], remote: tuple[str, int]) -> int:
+        if datagrams[0][0] == 23:  # not a check of the path
+            sends.append(len(datagrams))
+        return send_many(self, datagrams, remote)
+
+    network = Network(model=LinkModel(delay_s=0.02))
+    async with two_connections(*configs(network)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        await trio.sleep(1)
+        monkeypatch.setattr(MemoryEndpoint, "send_many", note)
+        began = trio.current_time()
+        for _ in range(2):
+            for _ in range(2):
+                alice.peer.send(channel_id, bytes(1100))
+                await trio.lowlevel.checkpoint()
+            for _ in range(quiet):
+                await trio.lowlevel.checkpoint()
+        for _ in range(5):
+            await trio.lowlevel.checkpoint()
+        assert trio.current_time() == began  # nobody waited for a timer
+        assert sends == [1, 3]  # the first at once, the others when the burst was over
+        assert await bob.receive(4) == [bytes(1100)] * 4
+
+
+async def test_what_follows_a_burst_is_another(autojump_clock):
+    network = Network(model=LinkModel(delay_s=0.02))
+    async with two_connections(*configs(network)) as (alice, bob):
+        channel_id = await open_channel(alice, bob)
+        await trio.sleep(1)
+        for number in range(3):
+            alice.peer.send(channel_id, b"%d" % number)
+            for _ in range(10):
+                await trio.lowlevel.checkpoint()
+            assert alice.peer._core.outbound(channel_id).unsent == 0  # it has left, and no time has passed
+        assert await bob.receive(3) == [b"0", b"1", b"2"]
+
+
 # --- full sockets -----------------------------------------------------------------------------------------------------
 
 

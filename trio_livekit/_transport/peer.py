@@ -56,6 +56,9 @@ _BURST_BYTES = 64 * 1024
 _BURST_STEPS = 8
 """Steps of other tasks that a burst may go on for: whoever lets others run after each message shares datagrams, too."""
 
+_QUIET_STEPS = 2
+"""Steps without a message after which a burst is over: whoever sends at a rate looks at the clock now and then."""
+
 _SMALL_BURST_BYTES = 16 * 1024
 """A burst of this size is not waited for: there is little left to save."""
 
@@ -424,20 +427,25 @@ class PeerConnection:
         while True:
             if not self._burst_due:
                 await self._bursts.park()
-            await self._wait_while_growing()
+            await self._wait_for_the_end_of_the_burst()
             self._burst_due = False
             self._flush(trio.current_time())
             if self._watcher is not None:
                 self._watcher()
 
-    async def _wait_while_growing(self) -> None:
-        """Let the others take a few more steps, as long as each of them adds to a burst that is still small."""
-        gathered = 0
+    async def _wait_for_the_end_of_the_burst(self) -> None:
+        """Let the others take a few more steps, for as long as they seem to go on with a burst that is still small."""
+        gathered = quiet = 0
         for _ in range(_BURST_STEPS):
-            if not gathered < self._gathered < _SMALL_BURST_BYTES:
+            if self._gathered > gathered:
+                gathered, quiet = self._gathered, 0
+            elif quiet < _QUIET_STEPS and trio.current_time() - self._sent_at < _BURST_GAP_S:
+                quiet += 1
+            else:
                 break
-            gathered = self._gathered
-            await trio.lowlevel.checkpoint()
+            if gathered >= _SMALL_BURST_BYTES:
+                break
+            await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _pump(self, now: float | None = None) -> None:
         """Hand over what the core has to say, then send what it has to send: frames first, acknowledgements after."""

@@ -133,3 +133,25 @@ def test_a_path_that_becomes_longer_is_not_taken_for_a_queue(is_told: bool):
     late = {int.from_bytes(event.data[:4], "big"): at for at, event in flow.arrived if len(event.data) == 3004}
     assert len(late) == 500 if is_told else len(late) > 400
     assert max(late[number] - sent[number] for number in late if number >= 400) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "max_retransmits", "fits"),
+    [(0.0002, 0, True), (0.0002, None, False), (0.01, 0, False)],
+    ids=["nearby", "reliable", "further away"],
+)
+def test_frames_do_not_overflow_the_socket_of_a_peer_nearby(delay_s: float, max_retransmits: int | None, fits: bool):
+    """A usual one holds some 90 packets, and nothing reads them while the process does not get to run."""
+    net, flow = Bottleneck(LinkModel(delay_s=delay_s)), Flow(1)
+
+    def frames(now: float) -> None:
+        while flow.a.unsent_amount(2) < 256 * 1024:
+            flow.a.send(2, 53, bytes(16 * 1024), now=now, ordered=False, max_retransmits=max_retransmits)
+
+    flow.feed = frames
+    net.add(flow)
+    most = 0
+    for _ in range(50):
+        net.run(delay_s)
+        most = max(most, flow.a.statistics().flight)
+    assert (most < 66 * 1200) is fits

@@ -34,6 +34,7 @@ from trio_livekit.tokens import access_token, verify_token
 from ..sansio.ice.test_turn import Link
 from ..sansio.streams.test_incoming import HEADER, Bench
 from . import mutators
+from .cores import CORES
 from .corpus import recorded
 from .meter import meter
 from .targets import TARGETS, Input, Target, parser
@@ -293,5 +294,5 @@ EDGES: tuple[Target, ...] = (
     Target("relay", _relay_make, _relay_take),
 )  # fmt: skip
 
-ALL: tuple[Target, ...] = (*TARGETS, *EDGES)
+ALL: tuple[Target, ...] = (*TARGETS, *CORES, *EDGES)
 """Everything that is fuzzed."""

@@ -34,6 +34,9 @@ ROUNDS = {
     "channels": 20,
     "http-request": 40,
     "websocket": 20,
+    "room": 60,
+    "dtls-reassembly": 40,
+    "stun-probe": 40,
 }
 SOURCES = {"ours", "pion", "aiortc", "livekit"}
 

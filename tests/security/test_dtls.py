@@ -45,7 +45,7 @@ from trio_livekit._sansio.dtls import handshake as messages
 from trio_livekit._sansio.dtls.alerts import Alert
 from trio_livekit._sansio.dtls.flight import FlightBuilder
 from trio_livekit._sansio.dtls.handshake import Message
-from trio_livekit._sansio.dtls.hello import ClientHello, ServerHello
+from trio_livekit._sansio.dtls.hello import ClientHello, ServerHello, decode_hello_verify
 from trio_livekit._sansio.dtls.key_exchange import KeyShare
 from trio_livekit._sansio.dtls.record import HANDSHAKE, HEADER_BYTES, GcmSealer, split_records
 from trio_livekit._sansio.dtls.roles import Role
@@ -399,6 +399,7 @@ def decode_client_hello(body: bytes) -> object:
 DECODERS: dict[int, Callable[[bytes], object]] = {
     messages.CLIENT_HELLO: decode_client_hello,
     messages.SERVER_HELLO: ServerHello.decode,
+    messages.HELLO_VERIFY_REQUEST: decode_hello_verify,
     messages.CERTIFICATE: messages.decode_certificate,
     messages.SERVER_KEY_EXCHANGE: messages.ServerKeyExchange.decode,
     messages.CERTIFICATE_REQUEST: messages.decode_certificate_request,

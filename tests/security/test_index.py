@@ -190,7 +190,7 @@ INDEX: dict[str, dict[str, str]] = {
         "deferred control is counted": "security/test_sctp.py::test_s21_what_comes_while_a_reset_waits_takes_no_memory",
     },
     "S22": {
-        "64 outstanding": "security/test_sctp.py::test_s22_reconfig_flood",
+        "64 outstanding, errors for those out of turn": "security/test_sctp.py::test_s22_reconfig_flood",
         "unknown streams": "security/test_sctp.py::test_s22_reset_of_unknown_streams_is_answered",
     },
     "S23": {"an hour at 10 % loss": "security/test_sctp.py::test_s23_an_hour_at_ten_per_cent_loss_with_mixed_traffic"},

@@ -20,6 +20,7 @@ from trio_livekit._sansio.sctp import Association, AssociationRestarted, Associa
 from trio_livekit._sansio.sctp import chunks as c
 from trio_livekit._sansio.sctp.packet import PacketSealer
 from trio_livekit._sansio.sctp.parameters import STATE_COOKIE, encode_parameter
+from trio_livekit._sansio.sctp.reset import BAD_SEQUENCE, IN_PROGRESS
 from trio_livekit.testing.pair import LinkModel, seeded_random_bytes
 
 FAREWELLS = [c.ABORT, c.SHUTDOWN_COMPLETE, c.SHUTDOWN_ACK, c.SHUTDOWN]
@@ -336,7 +337,15 @@ def test_s22_reconfig_flood():
         value = struct.pack(">LLLH", 1000 + n, 0, 5_000_000, 65535)
         peer.send(c.encode_chunk(c.RECONFIG, 0, encode_parameter(13, value)))
     answers = [body for kind, _, body in peer.received() if kind == c.RECONFIG]
-    assert len(answers) <= 64
+    assert 0 < len(answers) <= 64
+    assert {body[8:12] for body in answers} == {IN_PROGRESS.to_bytes(4, "big")}
+    kept = peer.association._link.resets.deferred
+    assert kept is not None
+    assert kept[1] == (65535,)  # one request, of all of them
+    out_of_turn = struct.pack(">LLLH", 9000, 0, 999, 7)
+    peer.send(c.encode_chunk(c.RECONFIG, 0, encode_parameter(13, out_of_turn)))
+    [(_, _, refused)] = peer.received()
+    assert refused[4:12] == struct.pack(">LL", 9000, BAD_SEQUENCE)
     peer.send(c.encode_chunk(c.RECONFIG, 0, b"".join(encode_parameter(13, bytes(14)) for _ in range(60))))
     peer.send(c.encode_chunk(c.RECONFIG, 0, encode_parameter(13, bytes(11))))
     peer.send(c.encode_chunk(c.RECONFIG, 0, encode_parameter(16, struct.pack(">LL", 77, 1))))

@@ -8,7 +8,7 @@ import os
 import re
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import pytest
 import trio
@@ -19,7 +19,7 @@ from trio_livekit.server import serve
 from trio_livekit.testing.rooms import open_rooms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCKS = [
@@ -224,3 +224,124 @@ async def test_a_rehearsal() -> None:
     async with open_rooms("robot") as (_, robot):
         with trio.fail_after(10):
             await definitions("reconnect-3")["rehearse"](robot)
+
+
+# --- participants and events ------------------------------------------------------------------------------------------
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(20):
+        while not condition():  # noqa: ASYNC110 - what an example did has no event here
+            await trio.sleep(0.005)
+
+
+def test_the_table_of_events_has_them_all_with_what_they_carry() -> None:
+    page = (DOCS / "guide" / "participants.md").read_text(encoding="utf-8")
+    (table,) = re.findall(r"\| event \| carries \| \|\n(.*?)\n\n", page, re.DOTALL)
+    rows = [row.split("|")[1:3] for row in table.splitlines()[1:]]
+    listed = {name.strip(" `"): tuple(re.findall(r"`(\w+)`", carried)) for name, carried in rows}
+    events: tuple[Any, ...] = get_args(lk.events.RoomEvent)
+    assert listed == {event.__name__: event.__match_args__ for event in events}
+
+
+async def test_who_is_here_and_finding_a_track() -> None:
+    who_is_here, find = definitions("participants-1")["who_is_here"], definitions("participants-2")["find"]
+    async with open_rooms("robot", "viewer") as (_, robot, viewer), robot.publish_data_track("pose") as track:
+        found = await find(viewer, "robot", "pose")
+        assert found.sid == track.sid
+        assert who_is_here(viewer) == ["viewer (this client)", "robot: STANDARD, {}, ['pose']"]
+
+
+async def test_a_track_whose_participant_leaves() -> None:
+    find, found = definitions("participants-2")["find"], []
+
+    async def look(room: lk.Room) -> None:
+        found.append(await find(room, "robot", "pose"))
+
+    async with open_rooms("viewer") as (server, viewer), trio.open_nursery() as nursery:
+        nursery.start_soon(look, viewer)
+        async with lk.connect(server.url, server.token("robot", "test")):
+            await viewer.wait_for_participant("robot")
+            await wait_all_tasks_blocked()
+    assert found == [None]
+
+
+async def test_what_a_client_says_about_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    describe_myself = definitions("participants-3")["describe_myself"]
+    async with open_rooms("robot", can_update_own_metadata=True) as (server, robot):
+        await describe_myself(robot)
+        me = robot.local_participant
+        assert (me.name, me.metadata, dict(me.attributes)) == ("Robot 7", '{"model": "R2"}', {"mode": "idle"})
+        async with lk.connect(server.url, server.token("guest", "test")) as guest:
+            await describe_myself(guest)
+    assert "not changed: NOT_ALLOWED" in capsys.readouterr().out
+
+
+async def test_events_beside_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    out: list[str] = []
+
+    def printed(words: str) -> bool:
+        out.append(capsys.readouterr().out)
+        return words in "".join(out)
+
+    async def work(room: lk.Room) -> None:
+        async with lk.connect(server.url, server.token("robot", "lab")):
+            await until(lambda: printed("robot came"))
+        await until(lambda: printed("robot left: CLIENT_INITIATED"))
+
+    async with serve() as server:
+        await definitions("participants-4")["visit"](server.url, server.token("viewer", "lab"), work)
+
+
+async def test_a_list_of_those_present() -> None:
+    shown: list[list[str]] = []
+    async with open_rooms("left", "viewer") as (server, _, viewer), trio.open_nursery() as nursery:
+        nursery.start_soon(definitions("participants-5")["show_presence"], viewer, shown.append)
+        await until(lambda: shown == [["left"]])
+        async with lk.connect(server.url, server.token("right", "test")):
+            await until(lambda: shown[-1] == ["left", "right"])
+        await until(lambda: shown[-1] == ["left"])
+        nursery.cancel_scope.cancel()
+
+
+async def test_following_one_participants_attributes() -> None:
+    modes: list[str] = []
+
+    async def drive(mode: str) -> None:
+        modes.append(mode)
+
+    async with open_rooms("robot") as (server, robot), trio.open_nursery() as nursery:
+        nursery.start_soon(definitions("participants-6")["obey"], robot, drive)
+        await until(lambda: modes == ["stop"])
+        token = server.token("operator", "test", attributes={"mode": "slow"}, can_update_own_metadata=True)
+        async with lk.connect(server.url, token) as operator:
+            await until(lambda: modes[1:] == ["slow"])  # as it comes
+            await operator.local_participant.set_attributes({"mode": "fast"})
+            await until(lambda: modes[2:] == ["fast"])
+        await until(lambda: modes[3:] == ["stop"])  # as it leaves
+        nursery.cancel_scope.cancel()
+
+
+async def test_waiting_for_what_the_state_can_say() -> None:
+    async with open_rooms("robot") as (server, robot), trio.open_nursery() as nursery:
+        async with lk.connect(server.url, server.token("viewer", "test")):
+            await robot.wait_for_participant("viewer")
+            nursery.start_soon(definitions("participants-7")["wait_alone"], robot)
+            await wait_all_tasks_blocked()
+        nursery.cancel_scope.deadline = trio.current_time() + 20
+    assert not robot.participants
+    assert not nursery.cancel_scope.cancelled_caught
+
+
+async def test_participants_who_stay_are_the_same_in_a_new_session() -> None:
+    async with open_rooms("robot", "viewer") as (_, _, viewer), viewer.events() as events:
+        before, own_sid = viewer.participants["robot"], viewer.local_participant.sid
+        await viewer.simulate(lk.SimulateScenario.FULL_RECONNECT)
+        seen: list[object] = []
+        with trio.fail_after(20):
+            while lk.events.Reconnected(resumed=False) not in seen:
+                seen.append(await events.receive())
+        assert viewer.participants["robot"] is before
+        assert viewer.local_participant.sid != own_sid
+        gone_or_new = (lk.events.ParticipantDisconnected, lk.events.ParticipantConnected)
+        assert not any(isinstance(event, gone_or_new) for event in seen)

@@ -294,7 +294,7 @@ async def test_another_session_where_only_the_channel_of_tracks_was_closed(stage
     links = stage.alice._session._connection.links
     async with flowing(stage.alice, stage.bob) as flow:
         await flow.flows()
-        links._publisher.close_channel(links._channels[DATA_TRACK])  # a server does the same after a bad message
+        links._publisher.close_channel(links._channels[DATA_TRACK].id)  # a server does the same after a bad message
         await until_reconnected(stage.events, resumed=False)
         await flow.track.send(b"to nobody yet")
         again = await remote_track(stage.bob, "alice", "flow")

@@ -256,9 +256,10 @@ async def test_s30_a_plain_frame_on_an_encrypted_track_is_dropped(nursery: trio.
     ):
         remote = await (await bob.wait_for_participant("alice")).data_tracks.wait_for("track")
         async with remote.subscribe() as frames:
-            track._publication._sealing = None
+            publication = track._publication
+            publication.packetize = publication._packetizer.packetize
             track.try_push(b"in the clear")
-            track._publication._sealing = alice._session.sealing
+            publication.packetize = publication._packetize_sealed
             track.try_push(b"encrypted")
             assert (await frames.receive()).payload == b"encrypted"
             assert frames.statistics().frames_undecryptable == 1

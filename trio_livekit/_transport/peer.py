@@ -517,9 +517,9 @@ class PeerConnection:
         deadline = now if core.has_events else core.next_timeout()
         if deadline is None:
             deadline = math.inf
-        sleep = self._sleep
-        if deadline < sleep.deadline or sleep.deadline < now + _SOON_S <= deadline:
-            sleep.deadline = deadline
+        wakes_at = self._sleep.deadline
+        if deadline < wakes_at or wakes_at < now + _SOON_S <= deadline:
+            self._sleep.deadline = deadline
 
     def _hold_back(self, endpoint: DatagramEndpoint, datagrams: list[bytes], remote: Address) -> None:
         """A full socket buffer did not take these. Checks are lost, for the agent repeats them; the rest waits."""

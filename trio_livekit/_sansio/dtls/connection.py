@@ -79,7 +79,8 @@ class Connection:
 
         # The short path: bound to the record layer while connected, so that neither direction asks for the state.
         self._seal: Callable[[bytes], bytes] = self._refuse
-        self._seal_many: Callable[[list[bytes]], list[bytes]] = self._refuse_many
+        self.seal_many: Callable[[list[bytes]], list[bytes]] = self._refuse_many
+        """``seal`` for a burst, in order."""
         self._open: Callable[[int, int, bytes], bytes | None] | None = None
 
     # What the owner may ask
@@ -155,10 +156,6 @@ class Connection:
             TransportError: not connected, or the session's 2**48 records are used up.
         """
         return self._seal(plaintext)
-
-    def seal_many(self, plaintexts: list[bytes]) -> list[bytes]:
-        """``seal`` for a burst, in order."""
-        return self._seal_many(plaintexts)
 
     def close(self, now: float) -> None:
         """Say goodbye: close_notify is queued, once, and everything else ends."""
@@ -303,7 +300,7 @@ class Connection:
         if not (self._negotiation.complete and self._identity.verified and sealer and opener):
             return
         self._state = ConnectionState.CONNECTED
-        self._seal, self._seal_many, self._open = sealer.seal, sealer.seal_many, opener.open
+        self._seal, self.seal_many, self._open = sealer.seal, sealer.seal_many, opener.open
         self._events.append(HandshakeCompleted(self.srtp_profile))
 
     def _send_alert(self, level: int, description: int) -> None:
@@ -321,7 +318,7 @@ class Connection:
         self._protection.forget_keys()
         self._early.take()
         self._master = self._open = None
-        self._seal, self._seal_many = self._refuse, self._refuse_many
+        self._seal, self.seal_many = self._refuse, self._refuse_many
 
     def _refuse(self, plaintext: bytes) -> bytes:
         raise self._not_connected()

@@ -46,7 +46,8 @@ class PacketSealer:
     def seal_all(self, bodies: list[bytes], *, zero_checksum: bool) -> list[bytes]:
         """One packet for each body."""
         if zero_checksum:
-            return list(map(self._zero_prefix.__add__, bodies))
+            prefix = self._zero_prefix
+            return [prefix + body for body in bodies]
         prefix, header_crc, pack, extend = self._prefix, self._header_crc, _CHECKSUM.pack, crc32c
         return [prefix + pack(extend(header_crc, body)) + body for body in bodies]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.sansio.sctp.harness import joined, messages
-from trio_livekit._sansio.sctp.tx.send_queue import TOGETHER_BYTES, Message, SendQueue
+from trio_livekit._sansio.sctp.tx.send_queue import MESSAGE_OVERHEAD, TOGETHER_BYTES, Message, SendQueue
 from trio_livekit.testing.pair import LinkModel
 
 
@@ -31,6 +31,56 @@ def four_of_one() -> SendQueue:
     for number in range(4):
         push(queue, 1, f"r{number}")
     return queue
+
+
+class FairQueue:
+    """The rule by the book: of the streams that wait, the one that is due first. Sums of 1/512 are exact."""
+
+    def __init__(self) -> None:
+        self.sizes: dict[int, list[int]] = {1: [], 2: [], 3: []}
+        self.times = dict.fromkeys(self.sizes, 0.0)
+        self.due: dict[int, float] = {}
+        self.clock = 0.0
+
+    def push(self, stream: int, size: int) -> None:
+        self.sizes[stream].append(size)
+        if stream not in self.due:
+            self.wait(stream)
+
+    def wait(self, stream: int) -> None:
+        cost = (self.sizes[stream][0] + MESSAGE_OVERHEAD) / WEIGHTS[stream]
+        self.due[stream] = max(self.times[stream], self.clock) + cost
+
+    def take(self, stream: int) -> None:
+        assert self.due[stream] == min(self.due.values())
+        self.clock = self.times[stream] = self.due.pop(stream)
+        del self.sizes[stream][0]
+        if self.sizes[stream]:
+            self.wait(stream)
+
+
+WEIGHTS = {1: 256, 2: 256, 3: 512}
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1, 2, 3]), st.integers(1, 3000), st.integers(0, 2)), min_size=6, max_size=30)
+)
+def test_who_is_due_first_goes_first_also_after_being_alone(steps: list[tuple[int, int, int]]) -> None:
+    """Each step is a message of so many bytes, and then so many are sent. In the end all are."""
+    queue, fair = SendQueue(), FairQueue()
+    for stream, weight in WEIGHTS.items():
+        queue.stream(stream).weight = weight
+    for stream, size, takes in [*steps, (1, 1, len(steps) + 1)]:
+        push(queue, stream, "", size)
+        fair.push(stream, size)
+        for _ in range(takes):
+            message = queue.next()
+            assert (message is None) is (not fair.due)
+            if message is not None:
+                message.first_tsn = 1
+                queue.finished()
+                fair.take(message.stream.id)
+    assert not queue
 
 
 def test_messages_that_belong_together_are_sent_together() -> None:

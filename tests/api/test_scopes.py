@@ -13,7 +13,8 @@ from trio.testing import assert_checkpoints, assert_no_checkpoints, wait_all_tas
 
 import trio_livekit as lk
 from tests.support.leaks import nothing_left_behind
-from trio_livekit._session.connection import Connection, Loss, Remedy
+from trio_livekit._session.connection import Connection
+from trio_livekit._session.losses import Loss, Remedy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

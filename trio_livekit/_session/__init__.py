@@ -3,7 +3,8 @@
 - The room: ``session`` owns it, joins it and leaves it, and takes its connection up again; ``nursery`` holds its tasks.
   ``features`` has all that outlives connections, and routes to it what comes in.
 - Its connection, of which there may be several one after the other: ``connection`` (one of them), ``joining``,
-  ``signalling`` (its websocket), ``links`` (its peer connections), ``reconnect``, ``regions``, ``credentials``.
+  ``signalling`` (its websocket), ``links`` (its peer connections), ``losses``, ``reconnect``, ``regions``,
+  ``credentials``.
 - Its features, none of which ends with a connection: ``publishing``, ``subscribing``, ``packets`` (with
   ``incoming_packets``) and, on top of these, ``user_packets``, ``streams`` and ``rpc`` (``calling``, ``serving``);
   ``updating`` and ``schemas``, which ask the server by ``inquiries``; ``sealing``, which encrypts for all of them.

@@ -7,12 +7,11 @@ more, all of it is given up, and the room is joined anew with another ``Connecti
 
 from __future__ import annotations
 
-__all__ = ["Connection", "Endpoint", "Loss", "Remedy"]
+__all__ = ["Connection", "Endpoint"]
 
-import enum
 import ipaddress
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import trio
@@ -23,6 +22,7 @@ from .._transport.websocket import MAX_MESSAGE_BYTES, TOO_LARGE, WebsocketClosed
 from ..errors import ConnectError, ConnectErrorReason, DecodeError, TransportError
 from .joining import NoSuchEndpoint, SignalRequest
 from .links import Links
+from .losses import Loss, Remedy, joining_failed, path_lost, sent_away, transport_lost
 from .parameters import (
     LEGACY_PATH,
     PATH,
@@ -63,17 +63,6 @@ for an answer that may have let us in."""
 
 _PLAIN = Profile()
 
-_TRANSPORT = m.DisconnectReason.CONNECTION_TIMEOUT
-
-_WORDS = {
-    m.DisconnectReason.DUPLICATE_IDENTITY: ", as another client joined with the same identity",
-    m.DisconnectReason.SERVER_SHUTDOWN: ", as it shuts down",
-    m.DisconnectReason.PARTICIPANT_REMOVED: ", as somebody removed this participant",
-    m.DisconnectReason.ROOM_DELETED: ", as somebody deleted the room",
-    m.DisconnectReason.ROOM_CLOSED: ", as the room was closed",
-}
-"""What the names of the reasons, which stand before it, do not quite say."""
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -91,33 +80,6 @@ class Endpoint:
         return self.regions.url
 
 
-class Remedy(enum.Enum):
-    """What helps against a loss, from the least on."""
-
-    PATH = enum.auto()
-    """Another way through the network for the same peer connections: an ICE restart."""
-
-    RESUME = enum.auto()
-    """Another websocket for the same session."""
-
-    RESTART = enum.auto()
-    """Another session."""
-
-    NONE = enum.auto()
-    """Nothing: the server does not want us back."""
-
-    def __lt__(self, other: Remedy) -> bool:
-        return self.value < other.value
-
-
-class Loss(NamedTuple):
-    """How a connection was lost, and what is to be done about it."""
-
-    remedy: Remedy
-    reason: m.DisconnectReason
-    text: str
-
-
 _PERHAPS_ELSEWHERE = frozenset(
     {
         ConnectErrorReason.UNREACHABLE,
@@ -127,16 +89,6 @@ _PERHAPS_ELSEWHERE = frozenset(
     }
 )
 """Failures that another region of the same cloud may not have."""
-
-_CAUSES = {
-    _TRANSPORT: ConnectErrorReason.TRANSPORT,
-    m.DisconnectReason.SIGNAL_CLOSE: ConnectErrorReason.UNREACHABLE,
-}
-"""What losses mean to somebody who has not joined yet; the rest is that the server sent us away."""
-
-_SILENCE = Loss(Remedy.PATH, _TRANSPORT, "no network path to the server works")
-
-_REMEDIES = {m.LeaveAction.RESUME: Remedy.RESUME, m.LeaveAction.RECONNECT: Remedy.RESTART}
 
 
 class Connection:
@@ -220,9 +172,7 @@ class Connection:
         self._start_speaking()
         while not self._is_ready:
             if self.loss is not None:
-                reason = _CAUSES.get(self.loss.reason, ConnectErrorReason.REFUSED)
-                text = f"the connection was lost while joining: {self.loss.text}"
-                raise ConnectError(reason, text, disconnect_reason=self.loss.reason)
+                raise joining_failed(self.loss)
             await self._changed.park()
 
     async def _open_session(self, offer: m.Offer, token: str, profile: Profile) -> m.Join:
@@ -354,9 +304,9 @@ class Connection:
         self.loss = None
         self._start_speaking()
         if self._are_links_lost:
-            self._lose(Loss(Remedy.RESTART, _TRANSPORT, "the peer connection was lost"))
+            self._lose(transport_lost("the peer connection was lost"))
         elif self._must_restart_ice or self.links.is_silent or self.links.is_restarting:
-            self._lose(_SILENCE)
+            self._lose(path_lost())
 
     async def find_path(self) -> None:
         """Wait until there is a path again, for which ICE is restarted if the server can be heard.
@@ -405,7 +355,7 @@ class Connection:
 
     def give_up_path(self) -> None:
         """No path was found in time."""
-        self._lose(_SILENCE._replace(remedy=Remedy.RESTART))
+        self._lose(path_lost(Remedy.RESTART))
 
     def _on_path(self) -> None:
         """A path went silent, works again or was changed. While the room is being joined, that is part of it."""
@@ -417,7 +367,7 @@ class Connection:
             self._silent_since = math.inf
         if self._is_ready and self.links.is_silent and not self._are_links_lost:
             # The server restarts ICE on the connection that it offers only for a client that resumes.
-            self._lose(_SILENCE._replace(remedy=Remedy.RESUME) if self.links.is_subscriber_silent else _SILENCE)
+            self._lose(path_lost(Remedy.RESUME if self.links.is_subscriber_silent else Remedy.PATH))
         self._changed.unpark_all()
 
     async def _open_resumed(self, token: str, participant_sid: str) -> None:
@@ -467,10 +417,10 @@ class Connection:
     def _on_leave(self, leave: m.Leave) -> None:
         if leave.action is m.LeaveAction.RECONNECT:
             self._endpoint.regions.replace(leave.regions)
-        remedy = _REMEDIES.get(leave.action, Remedy.NONE)
-        if remedy is Remedy.RESUME and leave.reason is _TRANSPORT:
+        loss = sent_away(leave)
+        if loss.remedy is Remedy.RESUME and loss.reason is m.DisconnectReason.CONNECTION_TIMEOUT:
             self._must_restart_ice = True  # it is the path that the server lost
-        self._lose(Loss(remedy, leave.reason, f"the server ended the session{_WORDS.get(leave.reason, '')}"))
+        self._lose(loss)
 
     def _lost_links(self, text: str, is_error: bool) -> None:
         """A server that ends a session says why, and closes the connections: which is seen first is chance.
@@ -482,7 +432,7 @@ class Connection:
             return
         self._are_links_lost = True
         self._on_links_lost()
-        loss = Loss(Remedy.RESTART, _TRANSPORT, text)
+        loss = transport_lost(text)
         if self._is_speaking and not is_error:
             self._nursery.start_soon(self._await_last_word, loss, name="room: last word")
         else:
@@ -578,13 +528,13 @@ class Connection:
         try:
             self.send_request(self.links.on_restart_offer(offer))
         except DecodeError as exc:
-            self._lose(Loss(Remedy.RESTART, _TRANSPORT, f"the server's offer cannot be answered: {exc}"))
+            self._lose(transport_lost(f"the server's offer cannot be answered: {exc}"))
 
     async def _answer(self, offer: m.Offer) -> None:
         try:
             self.send_request(await self.links.on_offer(offer))
         except (DecodeError, TransportError, OSError) as exc:
-            self._lose(Loss(Remedy.RESTART, _TRANSPORT, f"the server's offer cannot be answered: {exc}"))
+            self._lose(transport_lost(f"the server's offer cannot be answered: {exc}"))
 
     def _on_ready(self) -> None:
         self._is_ready = True

@@ -24,10 +24,11 @@ from .._sansio.signal import messages as m
 from .._sansio.signal.roster import Roster
 from .._transport.websocket import MAX_MESSAGE_BYTES
 from ..errors import ConnectError, ConnectErrorReason, RoomDisconnected
-from .connection import Connection, Endpoint, Loss, Remedy
+from .connection import Connection, Endpoint
 from .credentials import Credentials
 from .features import Features
 from .joining import signal_base_url
+from .losses import Loss, Remedy, after, disconnected
 from .nursery import lasting_nursery
 from .parameters import Profile
 from .paths import Paths
@@ -256,7 +257,7 @@ class Session(Features):
                 while end is None:
                     loss = await self._connection.wait_lost()
                     if loss.remedy is Remedy.NONE or (policy is None and loss.remedy is not Remedy.PATH):
-                        end = _disconnected(loss)
+                        end = disconnected(loss)
                     else:
                         backoff.on_lost(trio.current_time())
                         end = await self._regain(loss, backoff)
@@ -294,7 +295,7 @@ class Session(Features):
                 if error.reason is ConnectErrorReason.NOT_ALLOWED and self._credentials.renew():
                     backoff.hurry()
                     continue
-                loss = _after(error, self._connection.loss or loss)
+                loss = after(error, self._connection.loss or loss)
                 if loss.remedy is not tried:
                     backoff.hurry()
             else:
@@ -306,7 +307,7 @@ class Session(Features):
                     return None
                 loss = self._connection.loss
                 backoff.hurry()
-        return _disconnected(loss, failure)
+        return disconnected(loss, failure)
 
     def _on_regained(self, is_same_session: bool) -> None:
         self._resumes += is_same_session
@@ -432,20 +433,3 @@ class Session(Features):
     def send_request(self, request: m.Request | KeptRequest) -> None:
         """Send a request on the websocket there is; it is lost with it."""
         self._connection.send_request(request)
-
-
-def _after(error: ConnectError, loss: Loss) -> Loss:
-    """What a failed attempt leaves to be done."""
-    if error.reason in (ConnectErrorReason.NOT_ALLOWED, ConnectErrorReason.INVALID_REQUEST):
-        return Loss(Remedy.NONE, m.DisconnectReason.JOIN_FAILURE, str(error))
-    if error.reason is ConnectErrorReason.ROOM_NOT_FOUND:
-        remedy = Remedy.RESTART if loss.remedy is Remedy.RESUME else Remedy.NONE
-        return Loss(remedy, m.DisconnectReason.ROOM_CLOSED, str(error))
-    return loss
-
-
-def _disconnected(loss: Loss, failure: ConnectError | None = None) -> RoomDisconnected:
-    text = loss.text if failure is None or str(failure) == loss.text else f"{loss.text}; reconnecting failed: {failure}"
-    error = RoomDisconnected(loss.reason, f"disconnected from the room ({loss.reason.name}): {text}")
-    error.__cause__ = failure
-    return error

@@ -7,6 +7,7 @@ __all__ = ["CORES"]
 from typing import TYPE_CHECKING
 
 from trio_livekit._sansio.dtls import Config, handshake
+from trio_livekit._sansio.dtls.certificate import load_public_key
 from trio_livekit._sansio.dtls.hello import (
     ClientHello,
     ServerHello,
@@ -28,6 +29,7 @@ from trio_livekit._sansio.tracks.depacketizer import Depacketizer
 from trio_livekit._sansio.tracks.publications import Publications
 from trio_livekit._sansio.tracks.subscriptions import Subscriptions
 from trio_livekit._wire.data import decode_packet
+from trio_livekit._wire.packets import stamp_packet
 from trio_livekit._wire.signal import decode_response
 from trio_livekit.errors import DecodeError
 from trio_livekit.testing.pair import seeded_random_bytes
@@ -219,6 +221,12 @@ def _room_take(given: Input) -> None:
     assert not cores.nonces.is_repeat("good", bytes(16), cores.now)
 
 
+def _forwarded(data: bytes) -> None:
+    """As the embedded server reads what it passes on."""
+    for reliable in (True, False):
+        stamp_packet(data, identity="ann", sid="PA_ann", reliable=reliable)
+
+
 # --- servers that say where we are ------------------------------------------------------------------------------------
 
 
@@ -247,6 +255,8 @@ def _probe_take(given: Input) -> None:
 CORES: tuple[Target, ...] = (
     parser("dtls-bodies", "none", _body, extra=_bodies()),
     Target("dtls-reassembly", _reassembly_make, _reassembly_take),
+    parser("dtls-certificate", "none", load_public_key, extra=(dtls_helpers.CLIENT_CERTIFICATE.der,)),
     Target("room", _room_make, _room_take),
+    parser("forwarded", "packet", _forwarded),
     Target("stun-probe", _probe_make, _probe_take),
 )

@@ -76,6 +76,24 @@ def test_a_reset_is_deferred_until_the_last_tsn_is_there():
     assert messages(peer.events()) == [b"anew"]
 
 
+def test_several_resets_of_a_peer_wait_for_their_data():
+    """pion sends one for each channel that is closed, without awaiting the answer to the one before."""
+    peer = HandmadePeer()
+    peer.send(outgoing(1000, 1000, 6))
+    peer.send(outgoing(1001, 1001, 8))
+    assert answers(peer) == [(1000, 6), (1001, 6)]
+    peer.send(outgoing(1000, 1000, 6))
+    assert answers(peer) == [(1000, 6)]
+    peer.send(data_chunk(1000, b"the last of 6", stream_id=6))
+    assert answers(peer) == [(1000, 1)]
+    peer.send(data_chunk(1001, b"the last of 8", stream_id=8))
+    assert answers(peer) == [(1001, 1)]
+    assert [event for event in peer.events() if isinstance(event, StreamsReset)] == [
+        StreamsReset((6,), incoming=True),
+        StreamsReset((8,), incoming=True),
+    ]
+
+
 def test_requests_out_of_turn_or_for_more_than_resets():
     peer = HandmadePeer()
     peer.send(outgoing(1007, 999, 6))

@@ -256,7 +256,7 @@ class Association:
             packets = packets + handshake.take_packets()
         if link is None or handshake.state is State.ENDED:
             return packets
-        if shutting_down or link.resets.deferred is not None or link.receiver.reassembly.refused is not None:
+        if shutting_down or link.resets.deferred or link.receiver.reassembly.refused is not None:
             self._settle_received(link)
         control, self._control = self._control, []
         if handshake.state is State.COOKIE_ECHOED:
@@ -330,7 +330,7 @@ class Association:
 
     def _settle_received(self, link: Established) -> None:
         """What data that came since the last flush may have made due."""
-        if link.resets.deferred is not None:
+        if link.resets.deferred:
             link.resets.on_data_received(link.receiver, self._events)
         if link.receiver.reassembly.refused is not None:
             cause = encode_parameter(INVALID_STREAM, struct.pack(">HH", link.receiver.take_refused_stream(), 0))

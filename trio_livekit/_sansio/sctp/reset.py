@@ -42,6 +42,9 @@ REFUSED = (INCOMING_RESET, SSN_TSN_RESET, ADD_OUTGOING_STREAMS, ADD_INCOMING_STR
 MAX_PARAMETERS_PER_CHUNK = 2
 """RFC 6525 section 3.1 allows no more."""
 
+MAX_DEFERRED = 64
+"""Requests of the peer's that wait for data. What is beyond that is refused."""
+
 MAX_STREAMS_PER_REQUEST = 256
 """Fits a packet."""
 
@@ -61,8 +64,9 @@ class StreamResets:
         self._next_request = initial_tsn
         self._next_peer_request = peer_initial_tsn
         self._last_peer_result = NOTHING_TO_DO
-        self.deferred: tuple[int, tuple[int, ...]] | None = None
-        """The last TSN and the streams of a request of the peer's that waits for data."""
+        self.deferred: dict[int, tuple[int, bytes]] = {}
+        """The last TSN and the streams, as they came, of requests of the peer's that wait for data, by number. A peer
+        that follows RFC 6525 has one at a time; pion has one for each channel that it closes."""
         self._waiting: dict[int, None] = {}  # streams to reset once they are drained, in order
         self._answers: list[bytes] = []
         self._request = b""  # encoded once: a repetition must not name a later TSN
@@ -105,11 +109,10 @@ class StreamResets:
 
     def on_data_received(self, receiver: Receiver, events: list[Event]) -> None:
         """A request that had to wait for data may be due now."""
-        if self.deferred is not None and receiver.tracker.cumulative >= self.deferred[0]:
-            stream_ids = self.deferred[1]
-            self.deferred = None
-            self._perform(stream_ids, receiver, events)
-            self._answer(self._next_peer_request - 1 & MASK32, PERFORMED)
+        cumulative = receiver.tracker.cumulative
+        for sequence in [number for number, (last, _) in self.deferred.items() if last <= cumulative]:
+            self._perform(self.deferred.pop(sequence)[1], receiver, events)
+            self._answer(sequence, PERFORMED)
 
     def _begin_request(self, now: float, sender: Sender) -> None:
         streams = sender.queue.streams
@@ -143,22 +146,27 @@ class StreamResets:
     def _on_outgoing_request(self, value: bytes, receiver: Receiver, events: list[Event]) -> None:
         sequence, _, last_tsn = _OUTGOING.unpack_from(value)
         ids = value[_OUTGOING.size :]
-        stream_ids = struct.unpack(f">{len(ids) // 2}H", ids[: len(ids) & ~1])
-        if sequence == self._next_peer_request - 1 & MASK32:
-            self._answer(sequence, IN_PROGRESS if self.deferred else self._last_peer_result)
+        if sequence in self.deferred:
+            self._answer(sequence, IN_PROGRESS)
+        elif sequence == self._next_peer_request - 1 & MASK32:
+            self._answer(sequence, self._last_peer_result)
         elif sequence != self._next_peer_request:
             self._answer(sequence, BAD_SEQUENCE)
         else:
             self._next_peer_request = sequence + 1 & MASK32
             last = receiver.tracker.unwrap(last_tsn)
-            if last > receiver.tracker.cumulative:
-                self.deferred = (last, stream_ids)
+            if last <= receiver.tracker.cumulative:
+                self._perform(ids, receiver, events)
+                self._answer(sequence, PERFORMED)
+            elif len(self.deferred) < MAX_DEFERRED:
+                self.deferred[sequence] = (last, ids)
                 self._answer(sequence, IN_PROGRESS)
             else:
-                self._perform(stream_ids, receiver, events)
-                self._answer(sequence, PERFORMED)
+                self._last_peer_result = ALREADY_IN_PROGRESS
+                self._answer(sequence, ALREADY_IN_PROGRESS)
 
-    def _perform(self, stream_ids: tuple[int, ...], receiver: Receiver, events: list[Event]) -> None:
+    def _perform(self, ids: bytes, receiver: Receiver, events: list[Event]) -> None:
+        stream_ids = struct.unpack(f">{len(ids) // 2}H", ids[: len(ids) & ~1])
         self._last_peer_result = PERFORMED
         receiver.reset_streams(stream_ids)
         events.append(StreamsReset(stream_ids, incoming=True))

@@ -77,7 +77,7 @@ def test_a_reset_is_deferred_until_the_last_tsn_is_there():
 
 
 def test_several_resets_of_a_peer_wait_for_their_data():
-    """pion sends one for each channel that is closed, without awaiting the answer to the one before."""
+    """pion closes a channel without awaiting the answer to the request before."""
     peer = HandmadePeer()
     peer.send(outgoing(1000, 1000, 6))
     peer.send(outgoing(1001, 1001, 8))

@@ -66,7 +66,7 @@ class StreamResets:
         self._last_peer_result = NOTHING_TO_DO
         self.deferred: dict[int, tuple[int, bytes]] = {}
         """The last TSN and the streams, as they came, of requests of the peer's that wait for data, by number. A peer
-        that follows RFC 6525 has one at a time; pion has one for each channel that it closes."""
+        that follows RFC 6525 has one at a time; pion does not wait for the answer."""
         self._waiting: dict[int, None] = {}  # streams to reset once they are drained, in order
         self._answers: list[bytes] = []
         self._request = b""  # encoded once: a repetition must not name a later TSN

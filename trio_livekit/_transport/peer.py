@@ -437,13 +437,13 @@ class PeerConnection:
         """Let the others take a few more steps, for as long as they seem to go on with a burst that is still small."""
         gathered = quiet = 0
         for _ in range(_BURST_STEPS):
-            if self._gathered > gathered:
+            if not 0 < self._gathered < _SMALL_BURST_BYTES:
+                break  # it has left with something else, or there is little left to save
+            if self._gathered != gathered:
                 gathered, quiet = self._gathered, 0
             elif quiet < _QUIET_STEPS and trio.current_time() - self._sent_at < _BURST_GAP_S:
                 quiet += 1
             else:
-                break
-            if gathered >= _SMALL_BURST_BYTES:
                 break
             await trio.lowlevel.cancel_shielded_checkpoint()
 

@@ -151,7 +151,7 @@ async def test_a_region_without_a_peer_connection(
     cloud: FakeCloud, server: ServerUnderTest, room_name: str, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Signalling lets us in, and that is all: the next attempt is made elsewhere, at first and when reconnecting."""
-    monkeypatch.setattr("trio_livekit._session.regions._MEDIA_TIMEOUT_S", 0.3 if fault == "is silent" else 10)
+    monkeypatch.setattr("trio_livekit._session.regions._MEDIA_TIMEOUT_S", 1.0 if fault == "is silent" else 10)
     establish = Connection.establish
     broken = ""
 
